@@ -1,0 +1,1 @@
+"""What changes an image: learned and hand-made augmentation, batched on the device. Torch only."""

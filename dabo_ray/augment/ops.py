@@ -1,0 +1,211 @@
+"""Image operations with one parameter per image, batched, on any device.
+
+Images are floating point, (B, C, H, W), C = 1 or 3, values in [0, 1]; parameters are tensors of shape (B,).
+Warp, brightness, contrast, saturation, hue, sharpness and autocontrast have gradients in the images and in their
+parameters. Posterize and equalize work on the 256 levels of 8-bit images and have none. The definitions are those of
+`torchvision.transforms.v2.functional`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+# Shape suffixes: B images, C channels, H height, W width, N = H * W pixels, K = 256 levels.
+
+
+def affine_warp(images: Tensor, theta: Tensor) -> Tensor:
+    """Resample each image under its own affine map.
+
+    out(p) = image(theta @ [p, 1]), bilinear, zero outside the image.
+
+    Convention: theta, (B, 2, 3), maps output to input coordinates; coordinates are (x, y), x to the right and y down,
+    -1 and 1 at the outer edges of the border pixels (align_corners=False). The identity is [[1, 0, 0], [0, 1, 0]].
+    Reference: Jaderberg et al. 2015, eq. 1.
+    """
+    height, width = images.shape[-2:]
+    x_W = (torch.arange(width, device=theta.device, dtype=theta.dtype) * 2 + 1) / width - 1
+    y_H = (torch.arange(height, device=theta.device, dtype=theta.dtype) * 2 + 1) / height - 1
+    grid = _sampling_grid(theta, x_W, y_H)
+    return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def nearest_warp(images: Tensor, matrix: Tensor) -> Tensor:
+    """Resample each image under its own affine map by the nearest pixel; zero outside the image.
+
+    Args:
+        images: (B, C, H, W).
+        matrix: (B, 2, 3) from output to input in pixels, see `rotation_matrix`.
+    """
+    height, width = images.shape[-2:]
+    x_W = torch.arange(width, device=images.device, dtype=images.dtype) - (width - 1) / 2
+    y_H = torch.arange(height, device=images.device, dtype=images.dtype) - (height - 1) / 2
+    half_size = torch.tensor([[width / 2], [height / 2]], dtype=matrix.dtype, device=matrix.device)
+    # Half way between two pixels the last bit decides: cast, divide and sum in torchvision's order.
+    grid = _sampling_grid(matrix.to(images) / half_size.to(images), x_W, y_H)
+    return grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+
+
+def _sampling_grid(matrix_B23: Tensor, x_W: Tensor, y_H: Tensor) -> Tensor:
+    """Where each output pixel is read, (B, H, W, 2)."""
+    along_x, along_y, offset = matrix_B23[..., None, None].unbind(dim=2)
+    grid_B2HW = along_x * x_W + along_y * y_H[:, None] + offset
+    return grid_B2HW.permute(0, 2, 3, 1)
+
+
+def rotation_matrix(angles: Tensor) -> Tensor:
+    """Pixel matrices, (B, 2, 3), that turn images counter-clockwise by `angles` degrees about their centre.
+
+    Convention: pixel matrices map output to input; the unit is the pixel, the origin the centre of the image, x to the
+    right and y down. `theta_of` turns them into what `affine_warp` takes.
+    """
+    radians = torch.deg2rad(angles)
+    cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
+    return torch.stack((cos, -sin, zero, sin, cos, zero), dim=1).view(-1, 2, 3)
+
+
+def shear_matrix(x: Tensor, y: Tensor, height: int, width: int) -> Tensor:
+    """Pixel matrices, (B, 2, 3), that shift row r by -x (r + 1/2) pixels and column c by -y (c + 1/2) pixels.
+
+    The fixed point is the top left corner, as AutoAugment has it. Give one of `x`, `y` as zeros.
+    """
+    one = torch.ones_like(x)
+    return torch.stack((one, x, x * (height / 2), y, one, y * (width / 2)), dim=1).view(-1, 2, 3)
+
+
+def translation_matrix(x: Tensor, y: Tensor) -> Tensor:
+    """Pixel matrices, (B, 2, 3), that move images by `x` pixels to the right and `y` pixels down."""
+    one, zero = torch.ones_like(x), torch.zeros_like(x)
+    return torch.stack((one, zero, -x, zero, one, -y), dim=1).view(-1, 2, 3)
+
+
+def theta_of(matrix: Tensor, height: int, width: int) -> Tensor:
+    """The `theta` of `affine_warp` for pixel matrices, (B, 2, 3), and images of this size."""
+    aspect = width / height
+    scale = [[1.0, 1 / aspect, 2 / width], [aspect, 1.0, 2 / height]]
+    return matrix * torch.tensor(scale, dtype=matrix.dtype, device=matrix.device)
+
+
+def brightness(images: Tensor, factors: Tensor) -> Tensor:
+    """Multiply by `factors` >= 0: 0 is black, 1 no change."""
+    return (images * per_image(factors)).clamp(0, 1)
+
+
+def contrast(images: Tensor, factors: Tensor) -> Tensor:
+    """Blend with the mean grey of the image: `factors` 0 is uniform grey, 1 no change."""
+    return _blend(images, grayscale(images).mean(dim=(1, 2, 3), keepdim=True), factors)
+
+
+def saturation(images: Tensor, factors: Tensor) -> Tensor:
+    """Blend with the grey image: `factors` 0 is grey, 1 no change. Images of one channel stay as they are."""
+    return images if images.shape[1] == 1 else _blend(images, grayscale(images), factors)
+
+
+def hue(images: Tensor, shifts: Tensor) -> Tensor:
+    """Turn the hue by `shifts` of a full circle, in [-0.5, 0.5]. Images of one channel stay as they are."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = images.unbind(dim=1)
+    high, low = images.amax(dim=1), images.amin(dim=1)
+    span = high - low
+    # Grey has no hue; any divisor but zero keeps its gradient finite.
+    divisor = torch.where(span == 0, torch.ones_like(span), span)
+    sextant = torch.where(
+        high == red,
+        (green - blue) / divisor,
+        torch.where(high == green, (blue - red) / divisor + 2, (red - green) / divisor + 4),
+    )
+    turned = sextant + 6 * shifts[:, None, None]
+    # How far each channel is below the highest one, as a share of the span, is a trapezoid in the hue.
+    offsets = torch.tensor([5.0, 3.0, 1.0], dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+    position = torch.remainder(turned[:, None] + offsets, 6.0)
+    depth = torch.minimum(position, 4 - position).clamp(0, 1)
+    return high[:, None] - span[:, None] * depth
+
+
+def sharpness(images: Tensor, factors: Tensor) -> Tensor:
+    """Blend with the smoothed image: `factors` 0 is smooth, 1 no change. The border stays as it is."""
+    if min(images.shape[-2:]) <= 2:
+        return images
+    inner = images[..., 1:-1, 1:-1]
+    output = images.clone()
+    output[..., 1:-1, 1:-1] = _blend(inner, smooth_inner(images), factors)
+    return output
+
+
+def autocontrast(images: Tensor) -> Tensor:
+    """Stretch each channel to the full range; a channel of one value stays as it is."""
+    low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
+    flat = high == low
+    span = torch.where(flat, torch.ones_like(low), high - low)
+    return (images - low.masked_fill(flat, 0)) / span
+
+
+def posterize(images: Tensor, bits: Tensor) -> Tensor:
+    """Keep the `bits` highest of the 8 bits of each level."""
+    step = per_image(torch.bitwise_left_shift(torch.ones_like(bits), 8 - bits))
+    return (to_levels(images) / step).floor_().mul_(step).div_(255).to(images.dtype)
+
+
+def solarize(images: Tensor, thresholds: Tensor) -> Tensor:
+    """Invert the values at or above `thresholds`, compared as 8-bit levels."""
+    inverted = (to_levels(images) - per_image(thresholds * 255)).detach_().ge_(0)
+    # As a weight of 0 or 1 the mask is several times faster than with torch.where on the CPU.
+    return torch.lerp(images, 1 - images, inverted)
+
+
+def equalize(images: Tensor) -> Tensor:
+    """Make the histogram of each channel as uniform as PIL's scheme on 256 levels does.
+
+    With step = (pixels below the brightest level) // 255, level k becomes (pixels below k + step // 2) // step.
+    Channels with step = 0 stay as they are.
+    """
+    levels = to_levels(images.detach().float()).flatten(2)
+    index_BCN = levels.long()
+    # Floats divide faster than integers; whole numbers below 2^24 are exact.
+    counts_BCK = levels.new_zeros((*images.shape[:2], 256))
+    counts_BCK.scatter_add_(2, index_BCN, counts_BCK.new_ones(1).expand_as(index_BCN))
+    num_brightest = counts_BCK.gather(2, index_BCN.amax(dim=2, keepdim=True))
+    step = ((index_BCN.shape[2] - num_brightest) / 255).floor_()
+    below_BCK = counts_BCK.cumsum(dim=2) - counts_BCK
+    table_BCK = below_BCK.add_((step / 2).floor_()).div_(step.clamp(min=1)).floor_().clamp_(max=255)
+    unchanged_K = torch.arange(256, device=levels.device, dtype=levels.dtype)
+    table_BCK = torch.where(step == 0, unchanged_K, table_BCK).to(images.dtype) / 255
+    return table_BCK.gather(2, index_BCN).view_as(images)
+
+
+def to_levels(images: Tensor) -> Tensor:
+    """The 8-bit levels of images in [0, 1], as whole numbers in 0..255 of the same floating type."""
+    return (images * 255).round_()
+
+
+def per_image(values: Tensor) -> Tensor:
+    """Values of shape (B,) as (B, 1, 1, 1)."""
+    return values.view(-1, 1, 1, 1)
+
+
+def grayscale(images: Tensor) -> Tensor:
+    """The luminance, (B, 1, H, W), with the weights 0.2989, 0.587, 0.114; one channel stays as it is.
+
+    Raises:
+        ValueError: If the images have neither one channel nor three.
+    """
+    if images.shape[1] == 1:
+        return images
+    if images.shape[1] != 3:
+        raise ValueError(f"images have {images.shape[1]} channels; give grey images (1) or RGB images (3)")
+    red, green, blue = torch.split(images, 1, dim=1)
+    return torch.add(torch.add(red * 0.2989, green, alpha=0.587), blue, alpha=0.114)
+
+
+def smooth_inner(images: Tensor) -> Tensor:
+    """All but the border, (B, C, H - 2, W - 2), averaged over 3 x 3 neighbours, the centre weighing 5 of 13."""
+    rows = images[..., :-2, :] + images[..., 1:-1, :] + images[..., 2:, :]
+    box = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    return torch.add(box, images[..., 1:-1, 1:-1], alpha=4) / 13
+
+
+def _blend(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:
+    share = per_image(factors)
+    return (images * share + others * (1 - share)).clamp(0, 1)

@@ -1,0 +1,1 @@
+"""The method: bilevel training of a classifier and its augmenter. Torch only."""

@@ -1,0 +1,137 @@
+"""The derivative of the outer loss with respect to the augmenter, through the classifier's latest updates.
+
+Notation: w classifier weights, theta augmenter weights, x training images, z noise, a = augment(theta, x, z),
+L inner loss, g = dL/dw, v = d(outer loss)/dw at the updated weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dabo_ray.bilevel.collectives import Collective
+from dabo_ray.bilevel.inner import Sgd, Tensors
+
+
+@dataclass(frozen=True)
+class InnerStep:
+    """What a classifier update was computed from, so that it can be differentiated later."""
+
+    weights: Tensors
+    """w_t, leaves that require a gradient."""
+
+    theta: Tensors
+    """The augmenter as it was, leaves that require a gradient; empty for a fixed augmentation."""
+
+    images: Tensor
+    """(B, C, H, W) in [0, 1], before augmentation."""
+
+    labels: Tensor
+    params: tuple[Tensor, ...]
+    """Random numbers of the augmentation, one row per image."""
+
+    size: int
+    """Images of the whole batch, over all workers."""
+
+    lr: float
+
+
+@dataclass(frozen=True)
+class InnerProblem:
+    """The two functions that make an inner loss."""
+
+    augment: Callable[[Tensors, Tensor, tuple[Tensor, ...]], Tensor]
+    """(theta, images, params) -> augmented images."""
+
+    loss: Callable[[Tensors, Tensor, Tensor, int], Tensor]
+    """(weights, augmented images, labels, size) -> this worker's part of the mean loss, a scalar.
+
+    Called again for an earlier step it must give the same value and leave no trace (running statistics).
+    """
+
+
+@dataclass(frozen=True)
+class InnerGradient:
+    """g with the graph that leads from it to the augmented images and, through them, to theta."""
+
+    grads: Tensors
+    augmented: Tensor
+    """The augmented images as the classifier saw them: a leaf, so that only what lies between it and g is repeated."""
+
+    produced: Tensor
+    """The same values with the graph to theta."""
+
+
+def inner_gradient(
+    problem: InnerProblem,
+    step: InnerStep,
+    loss: Callable[[Tensors, Tensor, Tensor, int], Tensor] | None = None,
+) -> tuple[Tensor, InnerGradient]:
+    """Inner loss and gradient of a step, differentiable once more.
+
+    Args:
+        problem: the inner problem.
+        step: which update.
+        loss: in place of the problem's loss, for the real pass that moves running statistics.
+    """
+    produced = problem.augment(step.theta, step.images, step.params)
+    augmented = produced.detach().requires_grad_()
+    value = (loss or problem.loss)(step.weights, augmented, step.labels, step.size)
+    grads = torch.autograd.grad(value, step.weights, create_graph=True)
+    return value.detach(), InnerGradient(list(grads), augmented, produced)
+
+
+def adjoint_hypergradient(
+    problem: InnerProblem,
+    window: Sequence[InnerStep],
+    outer_grad: Sequence[Tensor],
+    sgd: Sgd,
+    collective: Collective,
+    latest: InnerGradient | None = None,
+) -> Tensors:
+    """d(outer loss)/d(theta) through the updates of a window, by the adjoint recursion (reverse mode over updates).
+
+    For t from the last update to the first of the window, with lambda = v and nu = 0 at the start:
+
+        u = adjoint of d_t                                         (`Sgd.step_adjoint`; plain: nu - lr lambda)
+        H u, q = d<g_t(w, a), u>/dw, d<g_t(w, a), u>/da            one product: neither matrix is formed
+        d(theta) += q da_t/d(theta)                                theta, noise and images as they were
+        lambda = lambda + H u + weight_decay u;  nu = momentum * adjoint of m_{t+1}
+
+    No graph is kept across updates: memory is the window's weights and one update's activations.
+
+    Args:
+        problem: the inner problem.
+        window: the latest updates, oldest first, at least one.
+        outer_grad: v, already summed over the workers.
+        sgd: the update rule that the window was made with.
+        collective: sums over the workers. The products that meet the recursion again are summed at every update: a
+            recursion over one worker's own products would miss how workers act on each other through the weights.
+        latest: the gradient of the last update if its graph is still at hand; spares that update's passes.
+
+    Returns:
+        One tensor per weight of the augmenter, summed over the workers.
+
+    Reference: Mounsaveng et al. 2021, eq. 5, for one update; Maclaurin et al. 2015, algorithm 2, for the recursion.
+    """
+    adjoint = [v.detach() for v in outer_grad]
+    velocity_adjoint = [torch.zeros_like(v) for v in adjoint]
+    total = [torch.zeros_like(weight) for weight in window[-1].theta]
+    for age, step in enumerate(reversed(window)):
+        gradient = latest if age == 0 and latest is not None else inner_gradient(problem, step)[1]
+        through, of_velocity = sgd.step_adjoint(adjoint, velocity_adjoint, step.lr)
+        is_oldest = age == len(window) - 1
+        # The oldest update needs no H u: asking for the images alone spares the weights' second derivatives.
+        wanted = [gradient.augmented] if is_oldest else [gradient.augmented, *step.weights]
+        image_product, *weight_products = torch.autograd.grad(gradient.grads, wanted, through)
+        torch._foreach_add_(total, torch.autograd.grad(gradient.produced, step.theta, image_product))
+        if is_oldest:
+            break
+        adjoint = list(torch._foreach_add(adjoint, collective.sum(weight_products)))
+        if sgd.weight_decay:
+            torch._foreach_add_(adjoint, through, alpha=sgd.weight_decay)
+        velocity_adjoint = list(torch._foreach_mul(of_velocity, sgd.momentum))
+    return collective.sum(total)

@@ -1,0 +1,148 @@
+"""From a checked study file to objects: the only place where settings meet classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dabo_ray.augment.fixed import FIXED, FixedAugmentation
+from dabo_ray.augment.learned import AffineAugmenter, Augmenter, Frozen
+from dabo_ray.bilevel.collectives import Collective, OneWorker
+from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.loop import Schedule, Training
+from dabo_ray.bilevel.outer import Outer
+from dabo_ray.config import Augmenter as AugmenterConfig
+from dabo_ray.config import Classifier as ClassifierConfig
+from dabo_ray.config import Study
+from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.sources import load
+from dabo_ray.data.splits import Pools, make_pools
+from dabo_ray.models.normalize import Normalize
+from dabo_ray.models.resnet import CifarResNet
+from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.seeds import derive
+from dabo_ray.trials import Phase, Trial
+
+TEST_FRACTION = 0.25
+"""Held out of a data set that has no published test set, unless the study file says otherwise."""
+
+CLASSIFIERS: dict[str, Callable[[ClassifierConfig, int, int], nn.Module]] = {
+    "small_cnn": lambda config, channels, classes: SmallCnn(channels, classes, config.width),
+    "resnet18": lambda config, channels, classes: CifarResNet(channels, classes),
+}
+
+AUGMENTERS: dict[str, Callable[[AugmenterConfig], Augmenter]] = {
+    "affine": lambda config: AffineAugmenter(config.noise, config.hidden, config.depth, config.centre == "identity"),
+}
+
+OPTIMIZERS: dict[str, Callable[[list[Tensor], AugmenterConfig], torch.optim.Optimizer]] = {
+    "adam": lambda weights, config: torch.optim.Adam(weights, config.lr, weight_decay=config.weight_decay),
+    "sgd": lambda weights, config: torch.optim.SGD(
+        weights, config.lr, momentum=0.9, weight_decay=config.weight_decay
+    ),
+}
+
+LEARNED = "learned"
+RANDOM = "random_augmenter"
+
+
+def make_study_pools(study: Study) -> Pools:
+    """Reads and divides the study's data.
+
+    Raises:
+        DataError: the data set is missing or damaged, or too small for the fractions.
+    """
+    data = study.data
+    return make_pools(
+        load(data.name, Path(data.root)),
+        seed=study.seed,
+        select_fraction=data.select_fraction,
+        test_fraction=data.test_fraction or TEST_FRACTION,
+        num_labels=data.num_labels,
+        rotation=data.shift.rotation,
+        translation=data.shift.translation,
+    )
+
+
+def make_training(
+    study: Study,
+    trial: Trial,
+    pools: Pools,
+    *,
+    share: Share = Share(),
+    device: torch.device = torch.device("cpu"),
+    collective: Collective | None = None,
+) -> Training:
+    """The training run of a trial.
+
+    Args:
+        study: with the trial's settings applied.
+        trial: method, phase, seed and epochs.
+        pools: the study's images.
+        share: this worker's part of every batch.
+        device: where it is trained.
+        collective: sums over the workers; None for one worker.
+    """
+    collective = collective or OneWorker()
+    config = study.classifier
+    roles = pools.roles(
+        learned=trial.method == LEARNED,
+        final=trial.phase is Phase.FINAL,
+        outer_fraction=study.data.outer_fraction,
+        seed=trial.seed,
+    )
+    sgd = Sgd(momentum=config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov)
+    augmentation = make_augmentation(study, trial.method, trial.seed, device)
+    outer = None
+    if roles.outer is not None and isinstance(augmentation, Augmenter):
+        outer = Outer(
+            augmentation,
+            Batches(roles.outer, config.batch_size, derive(trial.seed, "outer batches"), share, device),
+            inner_steps=study.bilevel.inner_steps,
+            truncation=study.bilevel.truncation,
+            sgd=sgd,
+            make_optimizer=lambda weights: OPTIMIZERS[study.augmenter.optimizer](weights, study.augmenter),
+            collective=collective,
+        )
+    return Training(
+        make_classifier(config, pools, trial.seed, device),
+        augmentation,
+        outer=outer,
+        fit=Batches(roles.fit, config.batch_size, derive(trial.seed, "batches"), share, device),
+        score=roles.score,
+        score_name="test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy",
+        schedule=Schedule(epochs=trial.epochs, lr=config.lr, shape=config.schedule),
+        sgd=sgd,
+        seed=trial.seed,
+        collective=collective,
+    )
+
+
+def make_classifier(config: ClassifierConfig, pools: Pools, seed: int, device: torch.device) -> nn.Module:
+    """The network with its first weights, standardising its inputs by the labelled images."""
+    images = pools.labelled.images
+    with _seeded(derive(seed, "classifier")):
+        network = CLASSIFIERS[config.name](config, images.shape[1], pools.num_classes)
+    memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    return nn.Sequential(Normalize.of(images), network).to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
+
+
+def make_augmentation(study: Study, method: str, seed: int, device: torch.device) -> FixedAugmentation | Augmenter:
+    """The augmentation of a trial: an augmenter to learn, the same untrained, or a hand-made one."""
+    if method not in (LEARNED, RANDOM):
+        return FIXED[method]()
+    with _seeded(derive(seed, "augmenter")):
+        augmenter = AUGMENTERS[study.augmenter.name](study.augmenter).to(device)
+    return augmenter if method == LEARNED else Frozen(augmenter)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Layers draw their first weights from torch's global generator: seed it for them, then put it back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,144 @@
+"""Who sees which image: disjoint, stratified, seeded parts of the labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dabo_ray.data.shift import shifted
+from dabo_ray.data.sources import DataError, Images, Source
+from dabo_ray.seeds import derive
+
+
+def stratified_split(labels: Tensor, fractions: Sequence[float], generator: torch.Generator) -> list[Tensor]:
+    """Indices of disjoint parts, one per fraction and a last one with the rest.
+
+    Every class is divided in the given fractions, to within one image.
+
+    Args:
+        labels: (N,) int64.
+        fractions: each in (0, 1), with a sum of at most 1.
+        generator: draws the order within each class.
+    """
+    parts: list[list[Tensor]] = [[] for _ in range(len(fractions) + 1)]
+    cumulative = torch.tensor([0.0, *fractions], dtype=torch.float64).cumsum(0)
+    for label in labels.unique():
+        members = torch.nonzero(labels == label).flatten()
+        members = members[torch.randperm(len(members), generator=generator)]
+        bounds = [*(cumulative * len(members)).round().long().tolist(), len(members)]
+        for part, low, high in zip(parts, bounds[:-1], bounds[1:], strict=True):
+            part.append(members[low:high])
+    return [torch.cat(part).sort().values for part in parts]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The images of one trial, by what they are used for."""
+
+    fit: Images
+    """The classifier is trained on these."""
+
+    outer: Images | None
+    """Their loss drives the augmenter; None for a trial without a learned one."""
+
+    score: Images
+    """The trial is judged on these: `select`, or `test` in the final phase."""
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The images of a study: test and select are the same for all its trials, outer is drawn by each."""
+
+    labelled: Images
+    shifted: Images
+    """The same images under the study's shift; the same object when there is none."""
+
+    test: Images
+    select: Tensor
+    """Indices into the labelled images that choose settings."""
+
+    num_classes: int
+
+    def roles(self, *, learned: bool, final: bool, outer_fraction: float, seed: int) -> Roles:
+        """The images of a trial.
+
+        A learned trial gives its outer images to the augmenter; a baseline trains on them, so that every arm sees the
+        same labelled images. In the final phase the select images are trained on too, and test scores. Only training
+        images are left as they are; outer, select and test are shifted.
+
+        Args:
+            learned: whether the trial needs outer images.
+            final: whether it is scored on test.
+            outer_fraction: part of the labelled images for outer.
+            seed: of the trial; draws outer from all but the select images.
+
+        Raises:
+            DataError: a role is left with no image.
+        """
+        is_select = torch.zeros(len(self.labelled), dtype=torch.bool)
+        is_select[self.select] = True
+        rest = torch.nonzero(~is_select).flatten()
+        generator = torch.Generator().manual_seed(derive(seed, "outer"))
+        fraction = outer_fraction * len(self.labelled) / len(rest)
+        outer, train = (rest[part] for part in stratified_split(self.labelled.labels[rest], [fraction], generator))
+        fit = [train, *([] if learned else [outer]), *([self.select] if final else [])]
+        roles = Roles(
+            fit=self.labelled.take(torch.cat(fit).sort().values),
+            outer=self.shifted.take(outer) if learned else None,
+            score=self.test if final else self.shifted.take(self.select),
+        )
+        for name, images in (("train", roles.fit), ("outer", roles.outer), ("select", roles.score)):
+            if images is not None and len(images) == 0:
+                raise DataError(
+                    f"{len(self.labelled)} labelled images leave none for {name}; raise data.num_labels or the "
+                    f"fraction of {name}"
+                )
+        return roles
+
+
+def make_pools(
+    source: Source,
+    *,
+    seed: int,
+    select_fraction: float,
+    test_fraction: float,
+    num_labels: int | None = None,
+    rotation: float = 0.0,
+    translation: float = 0.0,
+) -> Pools:
+    """Divides a data set for a study.
+
+    Args:
+        source: the data set as published.
+        seed: of the study.
+        select_fraction: part of the labelled images that chooses settings.
+        test_fraction: part of all images held out, for a source without a test set.
+        num_labels: keep this many labelled images, a stratified subset; None keeps all.
+        rotation: range of the shift in degrees.
+        translation: range of the shift in fractions of the side.
+
+    Raises:
+        DataError: fewer labelled images than asked for.
+    """
+
+    def generator(purpose: str) -> torch.Generator:
+        return torch.Generator().manual_seed(derive(seed, purpose))
+
+    labelled, test = source.labelled, source.test
+    if test is None:
+        held_out, rest = stratified_split(labelled.labels, [test_fraction], generator("test"))
+        labelled, test = labelled.take(rest), labelled.take(held_out)
+    if num_labels is not None:
+        if num_labels > len(labelled):
+            raise DataError(f"data.num_labels is {num_labels}, the data set has {len(labelled)}; lower it")
+        kept = stratified_split(labelled.labels, [num_labels / len(labelled)], generator("labels"))[0]
+        labelled = labelled.take(kept)
+    select = stratified_split(labelled.labels, [select_fraction], generator("select"))[0]
+    moved = labelled
+    if rotation or translation:
+        moved = shifted(labelled, rotation, translation, generator("shift"))
+        test = shifted(test, rotation, translation, generator("shift of test"))
+    return Pools(labelled, moved, test, select, source.num_classes)

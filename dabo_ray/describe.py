@@ -1,0 +1,59 @@
+"""What a study file means, in words: the answer to --check."""
+
+from __future__ import annotations
+
+from dabo_ray.config import Choice, FloatRange, IntRange, Study
+
+
+def describe_plan(study: Study) -> str:
+    """Phases, trials, resources and places of a checked study, over several lines."""
+    resources, final, search = study.resources, study.final, study.search
+    baselines = len(study.baselines)
+    searches = search.trials if final.top else 0
+    finals = (baselines + final.top) * final.seeds
+    workers = "in the trial's own process" if resources.workers == "local" else f"{resources.workers} Ray Train worker(s)"
+    each = f"{resources.cpus_per_worker} CPU(s)"
+    if resources.gpus_per_worker:
+        each += f" and {resources.gpus_per_worker:g} GPU(s)"
+    lines = [
+        f"study       {study.study}, seed {study.seed}",
+        f"data        {study.data.name}{_data_words(study)}",
+        f"training    {study.classifier.name}, {study.classifier.epochs} epochs, batches of {study.classifier.batch_size}",
+        f"augmenter   {study.augmenter.name}, {study.augmenter.depth} x {study.augmenter.hidden} hidden units; "
+        f"inner_steps {study.bilevel.inner_steps}, truncation {study.bilevel.truncation}",
+        f"baselines   {baselines} trials: {', '.join(study.baselines) or 'none'}",
+        f"search      {searches} trials by {search.sampler}, pruner {search.pruner.name}",
+        *(f"              {key}: {_space_words(space)}" for key, space in search.space.items()),
+        f"final       {finals} trials: {final.top} best settings and {baselines} baselines, {final.seeds} seeds each",
+        f"in all      {baselines + searches + finals} trials, "
+        f"{(baselines + searches + finals) * study.classifier.epochs} epochs",
+        f"resources   {workers}, {each} each; trials at once: {resources.concurrent_trials}",
+        f"results     {study.storage}/{study.study}/ (report.html, results.csv, results.parquet, summary.json)",
+        f"plan        {study.database or f'sqlite, {study.storage}/{study.study}/plan.db'}",
+        f"MLflow      {tracking_uri(study)}",
+    ]
+    return "\n".join(lines)
+
+
+def tracking_uri(study: Study) -> str:
+    """The MLflow tracking URI of a study: its own, or SQLite beside the studies."""
+    return study.tracking.uri or f"sqlite:///{study.storage}/mlflow.db"
+
+
+def _data_words(study: Study) -> str:
+    data = study.data
+    words = [f"outer {data.outer_fraction:g}, select {data.select_fraction:g} of the labelled images"]
+    if data.num_labels:
+        words.insert(0, f"{data.num_labels} labelled images")
+    if data.shift.rotation:
+        words.append(f"outer, select and test turned by up to {data.shift.rotation:g} degrees")
+    if data.shift.translation:
+        words.append(f"outer, select and test moved by up to {data.shift.translation:g} of the side")
+    return ", " + ", ".join(words)
+
+
+def _space_words(space: IntRange | FloatRange | Choice) -> str:
+    if isinstance(space, Choice):
+        return "one of " + ", ".join(map(str, space.values))
+    low, high = space.bounds
+    return f"{low:g} to {high:g}{' (log)' if space.log else ''}"

@@ -1,0 +1,156 @@
+"""One start of a study: connects plan, Ray, MLflow, display and report, and leaves all of them closed."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dabo_ray.config import Study
+from dabo_ray.describe import tracking_uri
+from dabo_ray.report import write_report
+from dabo_ray.service import tune
+from dabo_ray.service.cluster import connected
+from dabo_ray.service.folder import flat, write_provenance
+from dabo_ray.service.plan import Plan, database_url
+from dabo_ray.study_file import ConfigError, to_dict
+from dabo_ray.tracking.mlflow import Tracker, ui_command
+from dabo_ray.tracking.progress import Progress, print_arms
+from dabo_ray.tracking.provenance import collect
+from dabo_ray.tracking.results import summarize, write_results, write_summary
+from dabo_ray.trials import Outcome, Phase
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+
+class Driver:
+    """Runs a study from where it stands.
+
+    Args:
+        study: the checked study file.
+        folder: the study's, locked for this process.
+        question: leading comment of the study file.
+        dataset_digest: fingerprint of the labelled images.
+        verbose: let the messages of Ray and MLflow through.
+    """
+
+    def __init__(self, study: Study, folder: Path, *, question: str, dataset_digest: str, verbose: bool) -> None:
+        self.study = study
+        self.folder = folder
+        self.question = question
+        self.verbose = verbose
+        self.console = Console(highlight=False)
+        try:
+            self.plan = Plan(study, database_url(study, folder))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        self.earlier = [result for result in self.plan.results() if result.outcome is not Outcome.RUNNING]
+        self.provenance = collect(dataset=study.data.name, dataset_digest=dataset_digest, gpus=_gpus())
+        write_provenance(folder, self.provenance)
+
+    def run(self, command: Sequence[str]) -> int:
+        """Runs to the end, or as far as it goes; returns the exit code.
+
+        Args:
+            command: how the user started the study, to tell how to go on.
+        """
+        self.tracker = Tracker(
+            uri=tracking_uri(self.study),
+            study=self.study.study,
+            study_dir=self.folder,
+            description=self.question,
+            params=flat(to_dict(self.study)),
+            provenance=self.provenance,
+            verbose=self.verbose,
+        )
+        start = time.monotonic()
+        # What an earlier driver could not log any more; the tracker adds only what is missing.
+        for result in self.earlier:
+            self.tracker.trial_ended(result)
+        try:
+            self._train()
+            code = FAILED if self.plan.fault else DONE
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        finally:
+            self.plan.add_wall_seconds(time.monotonic() - start)
+        self._report(code)
+        self._tell(code, command)
+        return code
+
+    def _train(self) -> None:
+        progress = Progress(
+            totals={phase: self.plan.planned(phase) for phase in Phase},
+            planned_epochs=sum(self.plan.planned(phase) for phase in Phase) * self.study.classifier.epochs,
+            ended=self.earlier,
+            console=self.console,
+        )
+        self.console.print(f"Study {self.study.study} in {_short(self.folder)}; starting Ray ...")
+        on_workers = self.study.resources.workers != "local"
+        with connected(verbose=self.verbose, dashboard=on_workers) as available:
+            try:
+                concurrent = tune.concurrent_trials(self.study.resources, available)
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
+            with progress:
+                tune.run(self.study, tune.Course(self.plan, self.folder, [progress, self.tracker]), concurrent)
+
+    def _report(self, code: int) -> None:
+        """Writes report and tables, also of a study that was interrupted, and closes the MLflow runs."""
+        results = self.plan.results()
+        summary = summarize(self.study.study, results, self.plan.wall_seconds, self.provenance)
+        write_results(self.folder, results)
+        write_summary(self.folder, summary)
+        write_report(
+            self.folder, study=self.study.study, question=self.question, results=results, summary=summary
+        )
+        names = ("report.html", "results.parquet", "results.csv", "summary.json", "study.yaml")
+        status = {DONE: "FINISHED", FAILED: "FAILED", INTERRUPTED: "KILLED"}[code]
+        self.tracker.finish([self.folder / name for name in names], _headline(summary), status)  # type: ignore[arg-type]
+        if not self.tracker.close():
+            lost = "; ".join(self.tracker.lost)
+            self.console.print(f"MLflow did not take everything; --resume logs it again. Missing: {lost}")
+        self.summary = summary
+
+    def _tell(self, code: int, command: Sequence[str]) -> None:
+        """What the terminal shows at the end."""
+        console, folder = self.console, _short(self.folder)
+        again = shlex.join([*command, *(["--resume"] if "--resume" not in command else [])])
+        console.print()
+        if code == FAILED:
+            console.print(f"The study was given up: its first trials all failed. Reason: {self.plan.fault}")
+            console.print(f"After mending it, remove {folder} and start again.")
+            return
+        if code == INTERRUPTED:
+            console.print(f"Interrupted. Nothing that ended is lost. Go on with:\n  {again}", soft_wrap=True)
+            return
+        print_arms(self.summary, console)
+        failed = [result for result in self.plan.results() if result.outcome is Outcome.FAIL]
+        if failed:
+            console.print(f"{len(failed)} trial(s) failed; the report says why.")
+        console.print(f"\nReport:    {folder}/report.html")
+        console.print(f"Tables:    {folder}/results.csv, results.parquet, summary.json")
+        console.print(f"MLflow UI: {ui_command(tracking_uri(self.study))}", soft_wrap=True)
+        if self.tracker.parent_url:
+            console.print(f"           then open {self.tracker.parent_url}", soft_wrap=True)
+
+
+def _headline(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The few numbers of a study that its parent run shows."""
+    arms = {f"test_accuracy.{arm['name']}": arm["test_accuracy"]["mean"] for arm in summary["arms"]}
+    return {**arms, "wall_seconds": summary["wall_seconds"]}
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+def _short(folder: Path) -> Path:
+    """The folder as seen from here, if it is below."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -1,0 +1,39 @@
+"""A small network for small images."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+
+class SmallCnn(nn.Module):
+    """Three 3x3 convolutions with group normalisation and ReLU, mean over the plane, one linear layer.
+
+    Without statistics over the batch, so that any number of workers takes the same step as one.
+
+    Args:
+        channels: of the images.
+        num_classes: outputs.
+        width: channels of the first convolution, a multiple of 8; the second and third have twice as many and
+            halve the resolution.
+
+    Shape: (B, channels, H, W), H and W of 4 and more -> (B, num_classes).
+    """
+
+    def __init__(self, channels: int, num_classes: int, width: int = 32) -> None:
+        super().__init__()
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for number, (inputs, outputs, stride) in enumerate(
+            ((channels, width, 1), (width, 2 * width, 2), (2 * width, 2 * width, 2))
+        ):
+            layers[f"conv{number}"] = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+            layers[f"norm{number}"] = nn.GroupNorm(8, outputs)
+            layers[f"relu{number}"] = nn.ReLU()
+        self.features = nn.Sequential(layers)
+        self.head = nn.Linear(2 * width, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores before softmax."""
+        scores: Tensor = self.head(self.features(images).mean((2, 3)))
+        return scores

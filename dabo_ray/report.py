@@ -1,0 +1,265 @@
+"""The HTML report of a study, finished or not: one file that needs no network.
+
+Run: python -m dabo_ray.report runs/digits
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from dabo_ray.tracking import figures
+from dabo_ray.tracking.progress import duration
+from dabo_ray.tracking.provenance import redact
+from dabo_ray.tracking.results import metric, replacing, summarize
+from dabo_ray.trials import Outcome, Phase, TrialResult
+
+MAX_ROWS = 100
+"""Rows that a table of trials shows; results.csv has them all."""
+
+_MISSING = "\u2013"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def write_report(
+    study_dir: Path, *, study: str, question: str, results: Sequence[TrialResult], summary: Mapping[str, Any]
+) -> Path:
+    """Write `report.html` into a study's folder.
+
+    Args:
+        study_dir: The folder; the records and samples of the trials are read from `trials/` in it.
+        study: Name of the study.
+        question: What it asks: the leading comment of its file, without the comment signs.
+        results: Every trial of it, ended or not.
+        summary: What `summarize` made of them.
+
+    Returns:
+        The file.
+    """
+    records, unreadable = _read_records(study_dir, results)
+    environment = Environment(
+        loader=PackageLoader("dabo_ray", "tracking"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "duration": _duration,
+        "metric": metric,
+        "number": _number,
+        "redacted": redact,
+        "setting": _setting,
+    }
+    html = environment.get_template("report.html.jinja").render(
+        study=study,
+        paragraphs=question_paragraphs(question),
+        answer=answer(summary),
+        summary=summary,
+        unfinished=not summary["arms"] or any(result.outcome is Outcome.RUNNING for result in results),
+        figures=_figures(results, records, summary["arms"]),
+        samples=_samples(study_dir, results, summary["arms"]),
+        trials=(trials := _choosing_trials(results)),
+        setting_keys=sorted({key for result in trials for key in result.trial.settings}),
+        failures=[result for result in results if result.outcome is Outcome.FAIL],
+        unreadable=unreadable,
+        outcomes=[str(outcome) for outcome in Outcome],
+        max_rows=MAX_ROWS,
+    )
+    report = study_dir / "report.html"
+    with replacing(report) as path:
+        path.write_text(html, encoding="utf-8")
+    return report
+
+
+def answer(summary: Mapping[str, Any]) -> str:
+    """What the study found, in plain words: the best learned arm against the best baseline on test."""
+    learned = [arm for arm in summary["arms"] if arm["method"] == "learned"]
+    baselines = [arm for arm in summary["arms"] if arm["method"] != "learned"]
+    if not summary["arms"]:
+        return "No answer yet: the final phase has no complete trial, so nothing has been scored on test."
+    if not learned or not baselines:
+        missing = "baseline" if learned else "learned arm"
+        return f"No comparison: no {missing} has been scored on test. The best arm, {_scored(summary['arms'][0])}."
+    ours, theirs = learned[0], baselines[0]
+    found = f"The best learned arm, {_scored(ours)}; the best baseline, {_scored(theirs)}."
+    widths = [arm["test_accuracy"]["ci95"] for arm in (ours, theirs)]
+    if None in widths:
+        return f"{found} An arm with a single seed has no interval, so this does not tell which is better."
+    gain = ours["test_accuracy"]["mean"] - theirs["test_accuracy"]["mean"]
+    if abs(gain) <= sum(widths):
+        return f"{found} The intervals overlap: they cannot be told apart at these seeds."
+    better, worse = ("learned arm", "baseline") if gain > 0 else ("baseline", "learned arm")
+    return f"{found} The intervals do not overlap: the {better} is better than the {worse} by {abs(gain):.2f} points."
+
+
+def _scored(arm: Mapping[str, Any]) -> str:
+    accuracy, num_seeds = arm["test_accuracy"], len(arm["seeds"])
+    interval = "" if accuracy["ci95"] is None else f" ± {accuracy['ci95']:.2f}"
+    return (
+        f"{arm['name']}, reached {accuracy['mean']:.2f}{interval} % on test ({num_seeds} seed{'s' * (num_seeds > 1)})"
+    )
+
+
+def question_paragraphs(text: str) -> list[str]:
+    """The paragraphs of a study file's leading comment; a blank line or a `Word:` starts a new one."""
+    question = text.strip().removeprefix("Question:").strip()
+    paragraphs = re.split(r"\n\s*\n|\n(?=[A-Z]\w*:\s)", question[:1].upper() + question[1:])
+    return [" ".join(paragraph.split()) for paragraph in paragraphs if paragraph.strip()]
+
+
+def leading_comment(text: str) -> str:
+    """The comment lines that a study file begins with, without the comment signs."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("#").strip())
+    return "\n".join(lines)
+
+
+def _figures(
+    results: Sequence[TrialResult], records: figures.Records, arms: figures.Arms
+) -> list[dict[str, str | None]]:
+    """Title, caption and picture of every figure that these results give; a caption says how to read it."""
+    drawn: list[tuple[str, str, str | None]] = [
+        (
+            "Test accuracy of every arm",
+            "Mean and 95 % t-interval over seeds; the small hollow marks are the single seeds.",
+            figures.accuracy_per_arm(arms),
+        ),
+        (
+            "Accuracy against cost",
+            "Mean test accuracy against the training time of an arm over that of the arm none.",
+            figures.accuracy_by_cost(arms),
+        ),
+        (
+            "Learning curves",
+            "Select accuracy before the final phase: at each epoch, median and middle half of a method's trials.",
+            figures.learning_curves(results, records),
+        ),
+    ]
+    for key, picture in figures.accuracy_by_setting(results).items():
+        caption = "One mark per trial of the search; a pruned trial stands at its last epoch."
+        drawn.append((f"Select accuracy against {key}", caption, picture))
+    for name, picture in figures.learned_distribution(results, records).items():
+        title = f"Learned {name.split('_spread_')[0]} spread"
+        caption = (
+            "Standard deviation of the distribution that the augmenter draws from, in the final phase: mean of an "
+            "arm's seeds, and the band from the least to the greatest."
+        )
+        drawn.append((title, caption, picture))
+    return [{"title": title, "caption": caption, "uri": uri} for title, caption, uri in drawn if uri is not None]
+
+
+def _samples(study_dir: Path, results: Sequence[TrialResult], arms: figures.Arms) -> list[dict[str, str]]:
+    """The sample grid of one seed of every arm that has one; before any arm is scored, of the best trial so far."""
+    final = [result for result in results if result.trial.phase is Phase.FINAL and result.outcome is Outcome.COMPLETE]
+    groups = [[result for result in final if result.trial.arm == arm["name"]] for arm in arms]
+    samples = []
+    for group in groups or [_choosing_trials(results)]:
+        for result in group:
+            path = study_dir / "trials" / result.trial.name / "samples.png"
+            picture = path.read_bytes() if path.is_file() else b""
+            if picture.startswith(_PNG_SIGNATURE):
+                uri = "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
+                samples.append({"arm": result.trial.arm, "trial": result.trial.name, "uri": uri})
+                break
+    return samples
+
+
+def _choosing_trials(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """The trials before the final phase, best select accuracy first, those without one last."""
+
+    def rank(result: TrialResult) -> tuple[bool, float, str]:
+        accuracy = metric(result, "select_accuracy")
+        return accuracy is None, -(accuracy or 0.0), result.trial.name
+
+    return sorted((result for result in results if result.trial.phase is not Phase.FINAL), key=rank)
+
+
+def _read_records(study_dir: Path, results: Sequence[TrialResult]) -> tuple[figures.Records, list[str]]:
+    """The records of every trial that has some, and the names of the trials whose records cannot be read."""
+    records, unreadable = {}, []
+    for result in results:
+        path = study_dir / "trials" / result.trial.name / "records.json"
+        try:
+            records[result.trial.name] = [dict(record, epoch=record["epoch"]) for record in _read_json(path, [])]
+        except (ValueError, TypeError, KeyError):
+            unreadable.append(result.trial.name)
+    return records, unreadable
+
+
+def _read_json(path: Path, default: Any) -> Any:
+    """The value in a JSON file, `default` if there is no such file."""
+    if not path.is_file():
+        return default
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error})") from error
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return _MISSING if value is None else f"{value:.{digits}f}"
+
+
+def _setting(value: object) -> str:
+    if value is None:
+        return _MISSING
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float | None) -> str:
+    return _MISSING if seconds is None else duration(seconds)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the report of the study in the given folder; returns 0, or 2 if it is not a study's folder."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dabo_ray.report",
+        description="Write the report of a study, finished or not: one HTML file that needs no network.",
+    )
+    parser.add_argument("study_dir", type=Path, metavar="FOLDER", help="the folder of a study, for example runs/digits")
+    folder: Path = parser.parse_args(argv).study_dir
+    # The plan may be kept in a database elsewhere; what was started has left trials.
+    if not (folder / "study.yaml").is_file() or not any((folder / name).exists() for name in ("plan.db", "trials")):
+        found = "it lacks study.yaml, or plan.db and trials/" if folder.is_dir() else "there is no such folder"
+        print(
+            f"{folder} is not the folder of a study: {found}. Give <storage>/<study>, as in runs/digits.",
+            file=sys.stderr,
+        )
+        return 2
+
+    # Optuna, behind the plan, takes a second to import; a wrong folder is told at once.
+    from dabo_ray.service.plan import read_results
+
+    study = folder.resolve().name
+    try:
+        provenance = _read_json(folder / "provenance.json", {})
+        earlier = _read_json(folder / "summary.json", {})
+        results = read_results(folder)
+    except ValueError as error:
+        print(f"{folder}: the study cannot be read. {error}", file=sys.stderr)
+        return 2
+    report = write_report(
+        folder,
+        study=study,
+        question=leading_comment((folder / "study.yaml").read_text(encoding="utf-8")),
+        results=results,
+        summary=summarize(study, results, earlier.get("wall_seconds"), provenance),
+    )
+    print(report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""The Ray that a study runs on: the one that RAY_ADDRESS names, or a local one that ends with the study."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+LOCAL_TRIALS = 1024
+"""Trial processes that a local Ray admits; CPUs and GPUs are the real limit."""
+
+QUIET = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_THRESHOLD_S": "1000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+
+
+@contextmanager
+def connected(*, verbose: bool, dashboard: bool) -> Iterator[Mapping[str, float]]:
+    """Connects to Ray; gives the cluster's resources.
+
+    Args:
+        verbose: let Ray's own messages through.
+        dashboard: of a local Ray. Ray Train frees the resources of a lost worker group only where the dashboard's
+            process answers.
+    """
+    os.environ.update({"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"} if verbose else QUIET)
+    # Trials go on from their own checkpoints; a hung one must not hold its resources for Ray's ten minutes.
+    os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "60")
+    if not verbose:
+        warnings.filterwarnings("ignore", module="ray")
+        for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+    import ray
+
+    options = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.CRITICAL}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**options)
+    else:
+        from dabo_ray.service.tune import TRIAL_RESOURCE
+
+        resources = {TRIAL_RESOURCE: LOCAL_TRIALS}
+        ray.init(resources=resources, include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
+    try:
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()

@@ -1,0 +1,158 @@
+"""A Ray Train worker group that stays alive across trials and takes its orders from a mailbox."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import threading
+from typing import Any
+
+import ray
+
+from dabo_ray.config import Resources
+from dabo_ray.service.worker import Answer, Order, Runner
+
+POLL_SECONDS = 5.0
+"""How often a waiting trial looks whether its workers are still there."""
+
+CLOSE_SECONDS = 20.0
+
+# Ray Train reads these where fit() is called. Workers answer through the mailbox, so its own polls only watch over them.
+TRAIN_ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+
+
+class Mailbox:
+    """An actor between a trial and its workers. Orders are numbered; all workers see all of them."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._order: Order | None = None
+        self._answers: dict[int, Answer] = {}
+        self._changed = asyncio.Condition()
+
+    async def post(self, order: Order | None) -> int:
+        """Puts a new order in place of the last; None sends the workers home."""
+        async with self._changed:
+            self._number += 1
+            self._order = order
+            self._answers.clear()
+            self._changed.notify_all()
+            return self._number
+
+    async def order_after(self, number: int) -> tuple[int, Order | None]:
+        """Waits for an order newer than the given one. A restarted worker asks with 0 and gets the one in hand."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._number > number)
+            return self._number, self._order
+
+    async def answer(self, number: int, answer: Answer) -> None:
+        """Leaves the answer to an order; the first failure stands."""
+        async with self._changed:
+            if number == self._number and not (number in self._answers and self._answers[number].failure):
+                self._answers[number] = answer
+                self._changed.notify_all()
+
+    async def answer_to(self, number: int, seconds: float) -> Answer | None:
+        """Waits for the answer to an order, at most so long."""
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait_for(lambda: number in self._answers), seconds)
+            except TimeoutError:
+                return None
+            return self._answers[number]
+
+
+def work(config: dict[str, Any]) -> None:
+    """The training function of every Ray Train worker: orders until there are no more."""
+    import ray.train.torch
+    import torch
+
+    from dabo_ray.bilevel.collectives import OneWorker, ProcessGroup
+    from dabo_ray.data.loader import Share
+
+    context = ray.train.get_context()
+    share = Share(context.get_world_rank(), context.get_world_size())
+    torch.set_num_threads(config["threads"])
+    runner = Runner(share, ray.train.torch.get_device(), ProcessGroup() if share.world_size > 1 else OneWorker())
+    mailbox, number = config["mailbox"], 0
+    while True:
+        number, order = ray.get(mailbox.order_after.remote(number))
+        if order is None:
+            return
+        answer = runner.answer(order)
+        if share.rank == 0 or answer.failure:
+            ray.get(mailbox.answer.remote(number, answer))
+        if answer.renew:
+            return
+
+
+class WorkerGroup:
+    """Ray Train workers that train one trial after another, data-parallel.
+
+    Args:
+        resources: workers, and what each gets.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        import ray.train
+        import ray.train.torch
+
+        assert isinstance(resources.workers, int)
+        os.environ.update(TRAIN_ENVIRONMENT)
+        self._mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
+        self._error: BaseException | None = None
+        self._scratch = tempfile.TemporaryDirectory(prefix="dabo-ray-train-")
+        on_gpu = resources.gpus_per_worker > 0
+        self._trainer = ray.train.torch.TorchTrainer(
+            work,
+            train_loop_config={"mailbox": self._mailbox, "threads": resources.cpus_per_worker},
+            torch_config=ray.train.torch.TorchConfig(backend="nccl" if on_gpu else "gloo"),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=resources.workers,
+                use_gpu=on_gpu,
+                resources_per_worker={
+                    "CPU": resources.cpus_per_worker,
+                    **({"GPU": resources.gpus_per_worker} if on_gpu else {}),
+                },
+            ),
+            run_config=ray.train.RunConfig(
+                storage_path=self._scratch.name,
+                failure_config=ray.train.FailureConfig(max_failures=3),
+            ),
+        )
+        self._thread = threading.Thread(target=self._fit, name="worker group", daemon=True)
+        self._thread.start()
+
+    def _fit(self) -> None:
+        try:
+            self._trainer.fit()
+        except BaseException as error:
+            self._error = error
+
+    def answer(self, order: Order) -> Answer:
+        """Has the workers carry out an order.
+
+        A worker that dies is started again by Ray Train, asks for the order in hand and goes on from the trial's
+        checkpoint. If that does not help, the answer is a failure.
+        """
+        number = ray.get(self._mailbox.post.remote(order))
+        while True:
+            # Asked before waiting, so that an answer left just before the end is still seen.
+            alive = self._thread.is_alive()
+            answer: Answer | None = ray.get(self._mailbox.answer_to.remote(number, POLL_SECONDS if alive else 0.1))
+            if answer is not None:
+                return answer
+            if not alive:
+                return Answer({}, f"its workers ended: {self._error or 'without an error'}".splitlines()[0], renew=True)
+
+    def close(self) -> None:
+        """Sends the workers home and waits until they have left."""
+        ray.get(self._mailbox.post.remote(None))
+        self._thread.join(CLOSE_SECONDS)
+        ray.kill(self._mailbox)
+        self._scratch.cleanup()

@@ -1,0 +1,142 @@
+"""What a process does that trains trials: take an order, bring the trial to the epoch asked for, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dabo_ray.augment.learned import Augmenter
+from dabo_ray.bilevel.collectives import Collective, OneWorker
+from dabo_ray.bilevel.loop import Diverged, Record, Training
+from dabo_ray.build import make_study_pools, make_training
+from dabo_ray.config import Data, Study
+from dabo_ray.data.loader import Share, to_unit
+from dabo_ray.data.splits import Pools
+from dabo_ray.seeds import derive
+from dabo_ray.service.checkpoint import TrialFolder
+from dabo_ray.study_file import with_settings
+from dabo_ray.tracking.figures import sample_grid
+from dabo_ray.trials import Trial
+
+SAMPLE_ROWS, SAMPLE_COLUMNS = 8, 7
+"""Images, and augmented versions of each, in the picture of a learned augmenter."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Bring a trial to an epoch. May be given again, to a process that knows nothing of what was done before."""
+
+    study: Study
+    folder: Path
+    """The study's folder."""
+
+    trial: Trial
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of an order."""
+
+    record: Record
+    failure: str = ""
+    """Why the trial cannot go on; empty if it can."""
+
+    renew: bool = False
+    """Whether the process may be in a bad state after this failure."""
+
+
+class Runner:
+    """Trains one trial after another in this process; data stay in memory between trials.
+
+    Args:
+        share: this worker's part of every batch.
+        device: where to train.
+        collective: sums over the workers of the trial.
+    """
+
+    def __init__(self, share: Share, device: torch.device, collective: Collective) -> None:
+        self.share = share
+        self.device = device
+        self.collective = collective
+        self._pools: tuple[tuple[Data, int], Pools] | None = None
+        self._name = ""
+        self._records: list[Record] = []
+        self._training: Training | None = None
+        self._epochs: Iterator[Record] = iter(())
+
+    @classmethod
+    def alone(cls) -> Runner:
+        """A runner that has whole batches, on the GPU if there is one for this process."""
+        return cls(Share(), torch.device("cuda" if torch.cuda.is_available() else "cpu"), OneWorker())
+
+    def answer(self, order: Order) -> Answer:
+        """The record of the epoch asked for; a failure of the trial is an answer, not an error."""
+        try:
+            return Answer(self._advance(order))
+        except Diverged as error:
+            self._name = ""
+            return Answer(self._last_record(), str(error))
+        except Exception as error:
+            self._name = ""
+            return Answer(self._last_record(), f"{type(error).__name__}: {error}".splitlines()[0], renew=True)
+
+    def _last_record(self) -> Record:
+        return self._records[-1] if self._records else {}
+
+    def _advance(self, order: Order) -> Record:
+        folder = TrialFolder(order.folder, order.trial.name)
+        if self._name != order.trial.name:
+            self._begin(order, folder)
+        assert self._training is not None
+        while len(self._records) < order.epoch:
+            self._records.append(next(self._epochs))
+            if self.share.rank == 0:
+                folder.save(self._training.state_dict(), self._records)
+                if len(self._records) == order.trial.epochs and self._training.outer is not None:
+                    draw_samples(self._training.outer.augmenter, self._training, folder.samples)
+        return self._records[order.epoch - 1]
+
+    def _begin(self, order: Order, folder: TrialFolder) -> None:
+        self._name, self._records, self._training = "", [], None
+        study = with_settings(order.study, order.trial.settings)
+        key = (study.data, study.seed)
+        if self._pools is None or self._pools[0] != key:
+            self._pools = key, make_study_pools(study)
+        training = make_training(
+            study, order.trial, self._pools[1], share=self.share, device=self.device, collective=self.collective
+        )
+        if (saved := folder.load()) is not None:
+            state, self._records = saved
+            training.load_state_dict(state)
+        self._training = training
+        self._epochs = training.epochs()
+        self._name = order.trial.name
+
+
+@torch.no_grad()
+def draw_samples(augmenter: Augmenter, training: Training, path: Path) -> None:
+    """Draws training images beside what the augmenter makes of them."""
+    batch = training.fit[0]
+    images = to_unit(batch.images[:SAMPLE_ROWS])
+    rows = images.repeat_interleave(SAMPLE_COLUMNS, 0)
+    generator = torch.Generator().manual_seed(derive(training.seed, "samples"))
+    augmented = augmenter(rows, *(part.to(rows.device) for part in augmenter.draw(len(rows), generator)))
+    sample_grid(_as_bytes(images), _as_bytes(augmented).reshape(len(images), SAMPLE_COLUMNS, *_hwc(images)), path)
+
+
+def _hwc(images: torch.Tensor) -> tuple[int, int, int]:
+    _, channels, height, width = images.shape
+    return height, width, channels
+
+
+def _as_bytes(images: torch.Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    pixels: np.ndarray[Any, np.dtype[np.uint8]] = (
+        images.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    )
+    return pixels

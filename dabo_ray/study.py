@@ -1,0 +1,74 @@
+"""Runs a study: python -m dabo_ray.study FILE. Wiring only; this module runs as __main__, so it holds no classes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dabo_ray.config import Study
+from dabo_ray.describe import describe_plan
+from dabo_ray.study_file import ConfigError, read_study
+
+DONE, BAD_INPUT = 0, 2
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dabo_ray.study",
+        description="Run a study of learned data augmentation from its file, to the report.",
+        epilog="examples:\n"
+        "  python -m dabo_ray.study studies/digits.yaml --check\n"
+        "  python -m dabo_ray.study studies/digits.yaml --set search.trials=20 --set study=digits-20\n"
+        "  python -m dabo_ray.study studies/digits.yaml --resume\n\n"
+        "exit codes: 0 done, 1 the study failed, 2 bad input, 130 interrupted",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the study file, for example studies/digits.yaml")
+    parser.add_argument("--check", action="store_true", help="check the file, show what would be run, and stop")
+    parser.add_argument("--resume", action="store_true", help="go on with the study if it was started before")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="use another value for a key of the file"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the messages of Ray and MLflow")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Checks, runs and reports; returns the exit code."""
+    options = arguments(argv)
+    try:
+        study = read_study(options.file, options.set)
+        if options.check:
+            print(describe_plan(study))
+            return DONE
+        return run(study, options)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+
+
+def run(study: Study, options: argparse.Namespace) -> int:
+    """Runs a checked study."""
+    from dabo_ray.build import make_study_pools
+    from dabo_ray.data.sources import DataError
+    from dabo_ray.report import leading_comment
+    from dabo_ray.service.folder import held_folder
+
+    try:
+        digest = make_study_pools(study).labelled.digest()
+    except DataError as error:
+        raise ConfigError(str(error)) from None
+    comment = leading_comment(options.file.read_text(encoding="utf-8"))
+    with held_folder(study, comment, resume=options.resume) as folder:
+        from dabo_ray.driver import Driver
+
+        driver = Driver(study, folder, question=comment, dataset_digest=digest, verbose=options.verbose)
+        overrides = [word for override in options.set for word in ("--set", override)]
+        return driver.run(["python", "-m", "dabo_ray.study", str(options.file), *overrides])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

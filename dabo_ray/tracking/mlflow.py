@@ -1,0 +1,213 @@
+"""Follows a study and records it in MLflow, from a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shlex
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+from dabo_ray.tracking.mlflow_runs import RunStatus, StudyRuns, now_ms
+from dabo_ray.tracking.provenance import redact
+from dabo_ray.trials import Trial, TrialResult
+
+logger = logging.getLogger("dabo_ray")
+
+UI_ADDRESS = "http://127.0.0.1:5000"
+SECONDS_BETWEEN_TRIES = 15.0
+SECONDS_OF_PATIENCE_AT_CLOSE = 5.0
+
+
+def ui_command(uri: str) -> str:
+    """The shell command that opens the MLflow UI of a tracking URI; to be run in the folder that the study ran in.
+
+    A password in the URI is not repeated: the place where it belongs says `USER:PASSWORD`.
+    """
+    if uri.startswith(("http://", "https://")):
+        return f"{_python()} -m webbrowser {shlex.quote(redact(uri))}"
+    shown = redact(uri)
+    if "@" in uri and "@" not in shown:
+        shown = shown.replace("://", "://USER:PASSWORD@", 1)
+    on_path = Path(shutil.which("mlflow") or "").parent == Path(sys.executable).parent
+    program = "mlflow" if on_path else f"{_python()} -m mlflow"
+    return f"{program} ui --backend-store-uri {shlex.quote(shown)}"
+
+
+class Tracker:
+    """Follows a study and writes it to MLflow from a thread of its own; no call but `close` ever waits or raises.
+
+    While the store does not answer, records are kept and tried again. What a store that answers refuses twice is
+    given up and told of. Epochs that a killed driver could not log are taken from the trials' record files, so calling
+    `trial_ended` again for a trial of an earlier start only adds what is missing.
+
+    Construct it after the big imports of the process: it imports MLflow in its thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        uri: str,
+        study: str,
+        study_dir: Path,
+        description: str,
+        params: Mapping[str, Any],
+        provenance: Mapping[str, str],
+        verbose: bool = False,
+    ) -> None:
+        """Start to open the store.
+
+        Args:
+            uri: Tracking URI: `sqlite:///...`, `http://...`, any database URL. Its secrets never leave this object.
+            study: Name of the study, and of its experiment.
+            study_dir: Folder of the study; trials' pictures and records are read below it, and the file that tells
+                a resumed study from a new one of the same name is kept there.
+            description: Markdown shown on the parent run.
+            params: The resolved study by key path; logged once.
+            provenance: Facts about code and machine; become tags of the parent run.
+            verbose: Let MLflow's and its database layer's own messages through.
+        """
+        # MLflow reads these when it is imported or makes its first request; what the user has set wins.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        if not verbose:
+            os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        self._uri = uri
+        self._runs = StudyRuns(
+            uri=uri,
+            study=study,
+            study_dir=study_dir,
+            description=description,
+            params=dict(params),
+            provenance=dict(provenance),
+            verbose=verbose,
+            started_ms=now_ms(),
+        )
+        self._lost: list[str] = []
+        self._warned = self._finished = False
+        self._closing = threading.Event()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._put("the parent run", self._runs.open)
+        self._thread = threading.Thread(target=self._work, name="mlflow-tracker", daemon=True)
+        self._thread.start()
+
+    def trial_started(self, trial: Trial) -> None:
+        """Open the trial's run, or find it again."""
+        self._put(f"the start of {trial.name}", partial(self._runs.start_trial, trial, now_ms()))
+
+    def epoch_ended(self, trial: Trial, metrics: Mapping[str, float]) -> None:
+        """Log the metrics of an epoch at step `epoch`, unless that epoch is there already."""
+        self._put(f"an epoch of {trial.name}", partial(self._runs.log_epochs, trial, [dict(metrics)], now_ms()))
+
+    def trial_ended(self, result: TrialResult) -> None:
+        """Complete the trial's run with epochs that are missing, picture, outcome and reason, and end it."""
+        trial, at_ms = result.trial, now_ms()
+        # One by one, so that a broken file costs no more than itself.
+        self._put(f"missed epochs of {trial.name}", partial(self._runs.log_missed_epochs, trial, at_ms))
+        if result.metrics:
+            self._put(f"the last epoch of {trial.name}", partial(self._runs.log_epochs, trial, [result.metrics], at_ms))
+        self._put(f"the picture of {trial.name}", partial(self._runs.log_picture, trial, at_ms))
+        self._put(f"the end of {trial.name}", partial(self._runs.end_trial, result, at_ms))
+
+    def finish(self, artifacts: Sequence[Path], metrics: Mapping[str, float], status: RunStatus = "FINISHED") -> None:
+        """End the parent run with files and summary metrics; runs of trials that are still open end as KILLED.
+
+        For an interrupted study `status` is KILLED; a resumed study opens the same runs again.
+        """
+        self._finished = True
+        self._put("the summary metrics", partial(self._runs.log_summary, dict(metrics), now_ms()))
+        for path in artifacts:
+            self._put(path.name, partial(self._runs.attach, path))
+        self._put("the end of the study", partial(self._runs.end, status, now_ms()))
+
+    def close(self, timeout: float = 120.0) -> bool:
+        """Wait until everything is logged, and tell whether it was; `lost` names what was not.
+
+        A study that was not finished is marked as KILLED. At most `timeout` seconds; a store that does not answer is
+        given up after a few.
+        """
+        if not self._finished:
+            self.finish((), {}, "KILLED")
+        if not self._closing.is_set():
+            self._closing.set()
+            self._jobs.put(None)
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._lost.append(f"whatever was still waiting after {timeout:.0f} s")
+        return not self._lost
+
+    @property
+    def lost(self) -> Sequence[str]:
+        """What could not be logged, and why; complete after `close`."""
+        return tuple(self._lost)
+
+    @property
+    def parent_url(self) -> str | None:
+        """Address of the parent run in the MLflow UI; none before the run exists. For a database: while the UI runs."""
+        if self._runs.page is None:
+            return None
+        address = redact(self._uri).rstrip("/") if self._uri.startswith(("http://", "https://")) else UI_ADDRESS
+        return f"{address}/{self._runs.page}"
+
+    def _put(self, what: str, call: Callable[[], None]) -> None:
+        self._jobs.put(_Job(what, call))
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if not self._do(job):
+                waiting = 1 + sum(1 for _ in iter(self._jobs.get, None))
+                self._lost.append(f"{waiting} records, from {job.what} on: the store did not answer")
+                return
+
+    def _do(self, job: _Job) -> bool:
+        """Do a job, or give it up if a store that answers refuses it; false if the store is out of reach at the end."""
+        refusals, last_try = 0, math.inf
+        while True:
+            try:
+                job.call()
+                return True
+            except Exception as error:  # noqa: BLE001 - nothing that MLflow, its database or its server raise may end a study
+                reason = redact(" ".join(str(error).split()))[:200] or type(error).__name__
+            self._warn_once(job.what, reason)
+            if self._runs.answer():
+                refusals += 1
+                if refusals == 2:
+                    self._lost.append(f"{job.what}: {reason}")
+                    return True
+            elif not self._closing.wait(SECONDS_BETWEEN_TRIES):
+                continue
+            elif time.monotonic() > last_try:
+                return False
+            else:
+                last_try = min(last_try, time.monotonic() + SECONDS_OF_PATIENCE_AT_CLOSE)
+                time.sleep(1)
+
+    def _warn_once(self, what: str, reason: str) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "MLflow at %s: could not log %s (%s). The study goes on; what is not logged is tried again.",
+                redact(self._uri),
+                what,
+                reason,
+            )
+
+
+class _Job(NamedTuple):
+    what: str
+    call: Callable[[], None]
+
+
+def _python() -> str:
+    """This interpreter as one would type it here."""
+    program = Path(sys.executable)
+    return shlex.quote(str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program))

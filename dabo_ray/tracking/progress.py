@@ -1,0 +1,273 @@
+"""What the terminal shows of a running study, and the table of arms at its end."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
+
+SECONDS_BETWEEN_HEARTBEATS = 30.0
+NUM_EPOCHS_FOR_AN_ESTIMATE = 5
+OUTCOME_STYLES = {Outcome.COMPLETE: "green", Outcome.PRUNED: "yellow", Outcome.FAIL: "bold red"}
+# Terminal sequences and control characters, which the errors of worker processes bring along.
+_UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f]")
+
+
+class Progress:
+    """Follows a study and shows how it stands: a live display on a terminal, plain lines anywhere else."""
+
+    def __init__(
+        self,
+        *,
+        totals: Mapping[Phase, int],
+        planned_epochs: int,
+        ended: Iterable[TrialResult] = (),
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare the display; it begins with `with`.
+
+        Args:
+            totals: Planned trials of each phase.
+            planned_epochs: Epochs of all planned trials together.
+            ended: Trials that ended in earlier starts of the study.
+            console: Where to show it; standard output by default.
+            clock: Seconds since any moment.
+        """
+        self._totals = dict(totals)
+        self._console = console or Console()
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._epochs_left = planned_epochs
+        self._ended: dict[Phase, Counter[Outcome]] = {phase: Counter() for phase in totals}
+        self._running: dict[str, _Running] = {}
+        self._begun: set[Phase] = set()
+        self._best: TrialResult | None = None
+        self._start = self._last_line = clock()
+        self._epoch_times: list[float] = []
+        self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._live: Live | None = None
+        self._stop = threading.Event()
+        for result in ended:
+            self._count(result)
+
+    def __enter__(self) -> Self:
+        self._start = self._last_line = self._clock()
+        if self._is_live:
+            self._live = Live(console=self._console, get_renderable=self.render, refresh_per_second=4, transient=False)
+            self._live.start()
+        else:
+            threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self._live is not None:
+            self._live.stop()
+
+    def trial_started(self, trial: Trial) -> None:
+        """Count the trial as running."""
+        with self._lock:
+            self._running[trial.name] = _Running(trial, self._clock())
+            if trial.phase not in self._begun:
+                self._begun.add(trial.phase)
+                self._line(f"{trial.phase}: {self._totals.get(trial.phase, 0)} trials planned", only_plain=True)
+
+    def epoch_ended(self, trial: Trial, metrics: Mapping[str, float]) -> None:
+        """Show how far the trial is."""
+        with self._lock:
+            running = self._running.setdefault(trial.name, _Running(trial, self._clock()))
+            running.epoch = int(metrics["epoch"])
+            running.select_accuracy = metrics.get("select_accuracy", running.select_accuracy)
+            self._epoch_times.append(self._clock())
+
+    def trial_ended(self, result: TrialResult) -> None:
+        """Count the trial as ended and, unless the display is live and nothing is wrong, say so in a line."""
+        with self._lock:
+            running = self._running.pop(result.trial.name, None)
+            self._count(result)
+            seconds = self._clock() - running.since if running else None
+            self._line(self._describe_end(result, seconds), only_plain=result.outcome is not Outcome.FAIL)
+
+    def tick(self) -> None:
+        """Print a heartbeat if no line was printed for a while; called by a thread when the output is no terminal."""
+        with self._lock:
+            if self._clock() - self._last_line >= SECONDS_BETWEEN_HEARTBEATS:
+                running = ", ".join(entry.describe() for entry in self._running.values()) or "no trial is running"
+                self._line(f"{self._counter()} {self._times()}; {running}", only_plain=True)
+
+    def render(self) -> RenderableType:
+        """The live display as it stands."""
+        with self._lock:
+            phases = Table.grid(padding=(0, 1))
+            for phase, total in self._totals.items():
+                num_done = self._ended[phase].total()
+                phases.add_row(
+                    f"{phase}",
+                    ProgressBar(total=max(total, num_done, 1), completed=num_done, width=20),
+                    f"{num_done}/{total}",
+                    self._describe_counts(phase),
+                )
+            lines: list[RenderableType] = [phases]
+            lines += [
+                Text(f"  {entry.describe()}", no_wrap=True, overflow="ellipsis") for entry in self._running.values()
+            ]
+            if self._best is not None:
+                lines.append(Text(f"best so far: {_describe_best(self._best)}", style="bold"))
+            lines.append(Text(self._times(), style="dim"))
+            return Group(*lines)
+
+    def _count(self, result: TrialResult) -> None:
+        trial = result.trial
+        self._ended.setdefault(trial.phase, Counter())[result.outcome] += 1
+        self._epochs_left -= trial.epochs
+        is_better = self._best is None or _select_accuracy(result) > _select_accuracy(self._best)
+        if trial.phase is Phase.SEARCH and result.outcome is Outcome.COMPLETE and is_better:
+            self._best = result
+
+    def _describe_counts(self, phase: Phase) -> Text:
+        num_running = sum(entry.trial.phase is phase for entry in self._running.values())
+        counts = [(num_running, "running", "cyan")] + [
+            (self._ended[phase][outcome], word, OUTCOME_STYLES[outcome])
+            for outcome, word in ((Outcome.COMPLETE, "done"), (Outcome.PRUNED, "pruned"), (Outcome.FAIL, "failed"))
+        ]
+        return Text(", ").join(Text(f"{count} {word}", style=style) for count, word, style in counts if count)
+
+    def _describe_end(self, result: TrialResult, seconds: float | None) -> str:
+        trial, parts = result.trial, [self._counter(), result.trial.name, str(result.outcome)]
+        for name in ("select", "test"):
+            if f"{name}_accuracy" in result.metrics:
+                parts.append(f"{name} {result.metrics[f'{name}_accuracy']:.1f} %")
+        if seconds is not None:
+            parts.append(f"in {duration(seconds)}")
+        if result.reason:
+            parts.append(f"- {one_line(result.reason)}")
+        if trial.settings:
+            parts.append(f" ({describe_settings(trial.settings)})")
+        left = self._seconds_left()
+        return " ".join(parts) + (f"; about {duration(left)} left" if left else "")
+
+    def _counter(self) -> str:
+        num_ended, total = sum(counts.total() for counts in self._ended.values()), sum(self._totals.values())
+        return f"[{num_ended:{len(str(total))}}/{total}]"
+
+    def _times(self) -> str:
+        left = self._seconds_left()
+        estimate = "" if left is None else f", about {duration(left)} left"
+        return f"{duration(self._clock() - self._start)} elapsed{estimate}"
+
+    def _seconds_left(self) -> float | None:
+        """Epochs left over the epochs per second measured so far; unknown until a few were measured."""
+        if len(self._epoch_times) < NUM_EPOCHS_FOR_AN_ESTIMATE:
+            return None
+        # From the first epoch on, since starting Ray and its workers takes a while and happens once.
+        seconds_per_epoch = (self._clock() - self._epoch_times[0]) / (len(self._epoch_times) - 1)
+        left = self._epochs_left - sum(entry.epoch for entry in self._running.values())
+        return max(left, 0) * seconds_per_epoch
+
+    def _line(self, text: str, *, only_plain: bool) -> None:
+        if self._is_live and only_plain:
+            return
+        self._last_line = self._clock()
+        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(1):
+            self.tick()
+
+
+class _Running:
+    """A trial that runs now."""
+
+    def __init__(self, trial: Trial, since: float) -> None:
+        self.trial = trial
+        self.since = since
+        self.epoch = 0
+        self.select_accuracy: float | None = None
+
+    def describe(self) -> str:
+        accuracy = "" if self.select_accuracy is None else f", select {self.select_accuracy:.1f} %"
+        return f"{self.trial.name} epoch {self.epoch}/{self.trial.epochs}{accuracy}"
+
+
+def print_arms(summary: Mapping[str, Any], console: Console) -> None:
+    """Print the arms of a `summary.json`, best first; fits 80 columns."""
+    if not summary["arms"]:
+        console.print("No arm has been scored on the test images yet.")
+        return
+    plus_minus = "±" if console.encoding.startswith("utf") else "+/-"
+    table = Table(title=f"{summary['study']}: arms", title_justify="left", box=None, padding=(0, 1), pad_edge=False)
+    table.add_column("arm", overflow="fold")
+    table.add_column("seeds", justify="right")
+    table.add_column("test accuracy %", justify="right", style="bold", no_wrap=True)
+    for name in ("select %", "seconds", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for arm in summary["arms"]:
+        test = arm["test_accuracy"]
+        interval = "" if test["ci95"] is None else f" {plus_minus} {test['ci95']:.2f}"
+        table.add_row(
+            Text(arm["name"]),
+            str(len(test["values"])),
+            f"{test['mean']:.2f}{interval}",
+            _number(arm["select_accuracy"], ".2f"),
+            _number(arm["seconds"], ".1f"),
+            _number(arm["cost_ratio"], ".2f", "x"),
+        )
+    console.print(table)
+    console.print("Mean and 95 % interval over seeds; cost: training time over that of none.", style="dim")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two units that matter: `8.2 s`, `3 min 12 s`, `2 h 5 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def describe_settings(settings: Mapping[str, Any]) -> str:
+    """Settings by the last part of their key, or the whole key where that is not unique: `inner_steps=4, lr=0.01`."""
+    last_parts = Counter(key.rpartition(".")[2] for key in settings)
+
+    def short(key: str) -> str:
+        last = key.rpartition(".")[2]
+        return last if last_parts[last] == 1 else key
+
+    return ", ".join(f"{short(key)}={_value(value)}" for key, value in settings.items())
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """The text in one printable line of at most `limit` characters."""
+    words = " ".join(_UNPRINTABLE.sub(" ", text).split())
+    return words if len(words) <= limit else words[: limit - 3] + "..."
+
+
+def _describe_best(result: TrialResult) -> str:
+    settings = f"  ({describe_settings(result.trial.settings)})" if result.trial.settings else ""
+    return f"{result.trial.name} select {_select_accuracy(result):.1f} %{settings}"
+
+
+def _select_accuracy(result: TrialResult) -> float:
+    return result.metrics.get("select_accuracy", float("-inf"))
+
+
+def _value(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"

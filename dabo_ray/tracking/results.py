@@ -1,0 +1,186 @@
+"""What a study found: the summary of its arms, and one table row per trial."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from scipy.special import stdtrit
+
+from dabo_ray.trials import Outcome, Phase, TrialResult
+
+BASIS_ARM = "none"
+"""The arm whose training time is the unit of `cost_ratio`."""
+
+_COLUMNS = pa.schema(
+    [
+        ("name", pa.string()),
+        ("phase", pa.string()),
+        ("arm", pa.string()),
+        ("method", pa.string()),
+        ("seed", pa.int64()),
+        ("epochs", pa.int64()),
+        ("outcome", pa.string()),
+        ("reason", pa.string()),
+        ("select_accuracy", pa.float64()),
+        ("test_accuracy", pa.float64()),
+        ("seconds", pa.float64()),
+    ]
+)
+
+
+def half_width_95(values: Sequence[float]) -> float | None:
+    """Half the width of the 95 % t-interval of the mean of `values`; None for fewer than two.
+
+    t_{0.975, n - 1} * s / sqrt(n), where s is the sample standard deviation (n - 1 in its denominator).
+    """
+    if len(values) < 2:
+        return None
+    quantile = float(stdtrit(len(values) - 1, 0.975))
+    return quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+def metric(result: TrialResult, name: str) -> float | None:
+    """A metric of the last epoch of a trial; None if it is missing or not finite."""
+    value = result.metrics.get(name)
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def summarize(
+    study: str, results: Sequence[TrialResult], wall_seconds: float | None, provenance: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the study found, as JSON values.
+
+    `phases` counts every outcome of every phase, zeros included. `arms` holds what the final phase scored on test, best
+    mean first: a seed counts when it is complete and has a test accuracy, so an arm may have fewer seeds than planned,
+    and an arm without any is left out. `seeds` and `test_accuracy.values` are in the same order. `best` is the name of
+    the first arm, None before any final trial is complete.
+    """
+    arms = _arms(results)
+    return {
+        "study": study,
+        "phases": _phases(results),
+        "arms": arms,
+        "best": arms[0]["name"] if arms else None,
+        "wall_seconds": wall_seconds,
+        "provenance": dict(provenance),
+    }
+
+
+def _phases(results: Sequence[TrialResult]) -> dict[str, dict[str, int]]:
+    counts = Counter((result.trial.phase, result.outcome) for result in results)
+    return {str(phase): {str(outcome): counts[phase, outcome] for outcome in Outcome} for phase in Phase}
+
+
+def _arms(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
+    by_name = {result.trial.name: result for result in results}
+    scored: defaultdict[str, list[TrialResult]] = defaultdict(list)
+    for result in results:
+        complete = result.trial.phase is Phase.FINAL and result.outcome is Outcome.COMPLETE
+        if complete and metric(result, "test_accuracy") is not None:
+            scored[result.trial.arm].append(result)
+    basis_seconds = _mean_seconds(scored.get(BASIS_ARM, []))
+    arms = [_arm(name, members, by_name, basis_seconds) for name, members in scored.items()]
+    return sorted(arms, key=lambda arm: (-arm["test_accuracy"]["mean"], arm["name"]))
+
+
+def _arm(
+    name: str, members: Sequence[TrialResult], by_name: Mapping[str, TrialResult], basis_seconds: float | None
+) -> dict[str, Any]:
+    members = sorted(members, key=lambda member: member.trial.seed)
+    trial = members[0].trial
+    origin = by_name.get(trial.origin) if trial.origin is not None else None
+    accuracies = [member.metrics["test_accuracy"] for member in members]
+    seconds = _mean_seconds(members)
+    return {
+        "name": name,
+        "method": trial.method,
+        "settings": dict(trial.settings),
+        "seeds": [member.trial.seed for member in members],
+        "test_accuracy": {
+            "mean": float(np.mean(accuracies)),
+            "ci95": half_width_95(accuracies),
+            "values": [float(accuracy) for accuracy in accuracies],
+        },
+        "select_accuracy": metric(origin, "select_accuracy") if origin is not None else None,
+        "seconds": seconds,
+        "cost_ratio": seconds / basis_seconds if seconds is not None and basis_seconds else None,
+    }
+
+
+def _mean_seconds(members: Sequence[TrialResult]) -> float | None:
+    seconds = [value for member in members if (value := metric(member, "seconds")) is not None]
+    return float(np.mean(seconds)) if seconds else None
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write `summary.json` into `folder`."""
+    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
+    with replacing(folder / "summary.json") as path:
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def write_results(folder: Path, results: Sequence[TrialResult]) -> None:
+    """Write `results.parquet` and `results.csv` into `folder`: one row per trial, one column per setting."""
+    table = _table(results)
+    with replacing(folder / "results.parquet") as path:
+        pyarrow.parquet.write_table(table, path)
+    with replacing(folder / "results.csv") as path:
+        pyarrow.csv.write_csv(table, path)
+
+
+def _table(results: Sequence[TrialResult]) -> pa.Table:
+    rows = [
+        {
+            "name": result.trial.name,
+            "phase": str(result.trial.phase),
+            "arm": result.trial.arm,
+            "method": result.trial.method,
+            "seed": result.trial.seed,
+            "epochs": result.trial.epochs,
+            "outcome": str(result.outcome),
+            "reason": result.reason,
+            "select_accuracy": metric(result, "select_accuracy"),
+            "test_accuracy": metric(result, "test_accuracy"),
+            "seconds": metric(result, "seconds"),
+        }
+        for result in results
+    ]
+    table = pa.Table.from_pylist(rows, schema=_COLUMNS)
+    for key in sorted({key for result in results for key in result.trial.settings}):
+        # A searched `seed` must not pass for the trial's own.
+        name = f"settings.{key}" if key in _COLUMNS.names else key
+        table = table.append_column(name, _setting_column([result.trial.settings.get(key) for result in results]))
+    return table
+
+
+def _setting_column(values: Sequence[Any]) -> pa.Array:
+    """A column of the values' own type; values of several types, and lists, become JSON text."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        return pa.array(values, pa.float64())
+    if len(kinds) == 1 and kinds <= {bool, int, float, str}:
+        return pa.array(values)
+    return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and is removed when it does not."""
+    # Not tempfile: its files are readable by their owner alone, and a study folder is shared.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,98 @@
+"""What a trial is and how it ended: plain values that the plan, the workers and the records share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Phase(StrEnum):
+    """The part of a study that a trial belongs to."""
+
+    BASELINES = "baselines"
+    """Every baseline once, scored on `select`."""
+
+    SEARCH = "search"
+    """The settings that the sampler tries, scored on `select`; may be pruned."""
+
+    FINAL = "final"
+    """The top settings and every baseline on fresh seeds, scored on `test` once."""
+
+
+class Outcome(StrEnum):
+    """How a trial stands; every started trial ends in one of the last three."""
+
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One training run of a study."""
+
+    name: str
+    """Unique in its study and a valid folder name, e.g. `search-0003` or `final-learned-1-seed-2`."""
+
+    phase: Phase
+
+    arm: str
+    """What is compared in the end: a baseline's name, `learned-<rank>` in the final phase, `learned` in the search."""
+
+    method: str
+    """`learned`, or a key of the baselines."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What differs from the study file, by key path: `{"bilevel.inner_steps": 4}`."""
+
+    seed: int
+
+    epochs: int
+    """Epochs to train, >= 1."""
+
+    origin: str | None = None
+    """In the final phase: the trial of an earlier phase whose setting this repeats."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The trial as JSON values; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Trial:
+        """The trial that `to_dict` wrote."""
+        return cls(**{**values, "phase": Phase(values["phase"])})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialResult:
+    """How a trial stands or ended."""
+
+    trial: Trial
+    outcome: Outcome
+    reason: str = ""
+    """Why it failed or was pruned; empty for a complete trial."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """The record of its last epoch; see `Observer.epoch_ended` for the names."""
+
+
+class Observer(Protocol):
+    """Whoever follows a study: the progress display, the MLflow tracker. Called in the driver, in order."""
+
+    def trial_started(self, trial: Trial) -> None:
+        """A trial was handed to Ray. After a resume it may be one that was started before."""
+
+    def epoch_ended(self, trial: Trial, metrics: Mapping[str, float]) -> None:
+        """An epoch was trained.
+
+        `metrics` holds `epoch` (1-based), `seconds` (of training so far), `train_loss`, `learning_rate`; unless the
+        phase is final, `select_accuracy` (percent); at the last epoch of the final phase, `test_accuracy` (percent);
+        for learned augmenters also `outer_loss`, `hypergradient_norm` and the learned distribution
+        (`rotation_spread_deg`, ...).
+        """
+
+    def trial_ended(self, result: TrialResult) -> None:
+        """A trial ended, in whichever way."""

@@ -1,0 +1,431 @@
+"""The report of synthetic but complete study folders, read back the way a browser does."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+import types
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from dabo_ray import report
+from dabo_ray.service.plan import Plan
+from dabo_ray.study_file import read_study
+from dabo_ray.tracking.figures import sample_grid
+from dabo_ray.tracking.results import summarize
+from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
+
+QUESTION = (
+    "Question: on rotated digits, which inner-step count earns its cost?\nIt has a second line.\nRun: python -m x"
+)
+BASELINES = {"none": (72.0, 1.0), "flip_crop": (68.0, 1.1), "affine": (90.0, 1.2), "random_augmenter": (78.0, 1.3)}
+PROVENANCE = {"commit": "0f3c", "torch": "2.14.1", "tracking": "http://operator:hunter2@tracking.test/"}
+
+
+class Study:
+    """A study's folder under construction, its results and their records on disk."""
+
+    def __init__(self, folder, seed=0):
+        self.folder = folder
+        self.results = []
+        self.generator = np.random.default_rng(seed)
+        folder.mkdir()
+
+    def add(self, name, phase, arm, method, accuracy, *, cost=1.0, outcome=Outcome.COMPLETE, reason="", **trial):
+        trial = Trial(name=name, phase=phase, arm=arm, method=method, epochs=30, **{"seed": 0, **trial})
+        num_epochs = trial.epochs if outcome is Outcome.COMPLETE else 8
+        measured = "test_accuracy" if phase is Phase.FINAL else "select_accuracy"
+        records = []
+        for epoch in range(1, num_epochs + 1):
+            record = {
+                "epoch": epoch,
+                "seconds": 0.4 * cost * epoch,
+                "train_loss": 2.3 * 0.9**epoch,
+                "learning_rate": 0.1,
+            }
+            if phase is not Phase.FINAL or epoch == trial.epochs:
+                reached = accuracy * (1 - 0.6 * 0.8**epoch) + self.generator.normal(0, 0.5)
+                record[measured] = float(min(reached, 100))
+            if method == "learned":
+                spread = 26 * (1 - 0.9**epoch) + self.generator.normal(0, 1)
+                record |= {"rotation_spread_deg": max(spread, 0.0), "scale_spread_percent": 4.0, "outer_loss": 1.0}
+            records.append(record)
+        home = self.folder / "trials" / name
+        home.mkdir(parents=True)
+        (home / "records.json").write_text(json.dumps(records))
+        if method == "learned":
+            before = (load_digits().images[:4, :, :, None] * 15.9).astype(np.uint8)
+            after = np.stack([np.roll(before, shift, axis=2) for shift in (-2, -1, 1, 2)], axis=1)
+            sample_grid(before, after, home / "samples.png")
+        self.results.append(TrialResult(trial=trial, outcome=outcome, reason=reason, metrics=records[-1]))
+
+    def choose(self):
+        """The baselines and a search of 14 trials, some pruned, one failed."""
+        for method, (accuracy, cost) in BASELINES.items():
+            self.add(f"baselines-{method}", Phase.BASELINES, method, method, accuracy, cost=cost)
+        for at in range(14):
+            outcome = Outcome.FAIL if at == 5 else Outcome.PRUNED if at % 3 == 1 else Outcome.COMPLETE
+            settings = {
+                "augmenter.hidden": int(self.generator.choice([6, 32, 128])),
+                "augmenter.lr": float(10 ** self.generator.uniform(-3, 0)),
+                "bilevel.inner_steps": int(self.generator.integers(1, 17)),
+            }
+            reason = {Outcome.FAIL: "diverged at epoch 8, step 3", Outcome.PRUNED: "pruned at epoch 8"}.get(outcome, "")
+            accuracy, cost = 93 - 8 * at % 7, 1 + 3 / settings["bilevel.inner_steps"]
+            name = f"search-{at:04}"
+            self.add(
+                name,
+                Phase.SEARCH,
+                "learned",
+                "learned",
+                accuracy,
+                cost=cost,
+                outcome=outcome,
+                reason=reason,
+                settings=settings,
+            )
+        return self
+
+    def conclude(self, learned=(93.0, 92.5), baselines=BASELINES):
+        """The final phase, three seeds per arm, one of which fails."""
+        by_name = {result.trial.name: result.trial for result in self.results}
+        for seed in (101, 102, 103):
+            for rank, accuracy in enumerate(learned, 1):
+                origin = by_name[f"search-{rank - 1:04}" if rank == 1 else "search-0003"]
+                failed = (rank, seed) == (2, 103)
+                self.add(
+                    f"final-learned-{rank}-seed-{seed}",
+                    Phase.FINAL,
+                    f"learned-{rank}",
+                    "learned",
+                    accuracy,
+                    cost=3.5,
+                    seed=seed,
+                    settings=origin.settings,
+                    origin=origin.name,
+                    outcome=Outcome.FAIL if failed else Outcome.COMPLETE,
+                    reason="worker lost: node was preempted" if failed else "",
+                )
+            for method, (accuracy, cost) in baselines.items():
+                name = f"final-{method}-seed-{seed}"
+                origin = f"baselines-{method}"
+                self.add(name, Phase.FINAL, method, method, accuracy, cost=cost, seed=seed, origin=origin)
+        return self
+
+    def write(self, question=QUESTION):
+        self.summary = summarize("digits", self.results, 251.7, PROVENANCE)
+        path = report.write_report(
+            self.folder, study="digits", question=question, results=self.results, summary=self.summary
+        )
+        assert path == self.folder / "report.html"
+        return Page(path.read_text(encoding="utf-8"))
+
+
+class Page(HTMLParser):
+    """What a browser would see: pictures, table cells, text, tags."""
+
+    VOID = ("meta", "img", "br", "wbr", "link")
+
+    def __init__(self, html):
+        super().__init__()
+        self.html, self.open, self.tags, self.pictures, self.tables, self.words = (html, [], [], [], {}, [])
+        self.feed(html)
+        self.close()
+        assert self.open == []
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append((tag, attrs))
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.pictures.append(attrs)
+        elif tag == "table":
+            self.rows = self.tables[attrs["id"]] = []
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" in self.open:
+            return
+        self.words.append(data)
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    study = Study(tmp_path_factory.mktemp("runs") / "digits").choose().conclude()
+    study.page = study.write()
+    return study
+
+
+def test_question_and_answer_come_first(finished):
+    text = finished.page.text
+    assert text.index("On rotated digits, which inner-step count earns its cost? It has a second line.") < text.index(
+        report.answer(finished.summary)
+    )
+    assert text.index(report.answer(finished.summary)) < text.index("Arms")
+    assert ("html", {"lang": "en"}) in finished.page.tags
+    assert any(attrs.get("name") == "viewport" for _, attrs in finished.page.tags)
+
+
+def test_every_picture_loads_and_says_what_it_is(finished):
+    kinds = {"svg+xml": 0, "png": 0}
+    for picture in finished.page.pictures:
+        head, data = picture["src"].split(";base64,")
+        kind = head.removeprefix("data:image/")
+        content = base64.b64decode(data, validate=True)
+        if kind == "png":
+            Image.open(io.BytesIO(content)).load()
+        else:
+            assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
+        kinds[kind] += 1
+        assert len(picture["alt"]) > 20
+    # Arms, cost, curves, three settings, two spreads; a grid for each learned arm.
+    assert kinds == {"svg+xml": 8, "png": 2}
+
+
+def test_the_file_needs_no_network(finished):
+    for tag, attrs in finished.page.tags:
+        assert tag not in ("script", "link", "iframe", "object")
+        assert attrs.get("src", "data:").startswith("data:")
+        assert "href" not in attrs
+    assert "url(" not in finished.page.html
+    assert "@import" not in finished.page.html
+
+
+def test_arms_are_those_of_the_summary(finished):
+    header, *rows = finished.page.tables["arms"]
+    assert len(rows) == len(finished.summary["arms"])
+    for row, arm in zip(rows, finished.summary["arms"], strict=True):
+        cells, accuracy = dict(zip(header, row, strict=True)), arm["test_accuracy"]
+        mean, half_width = cells["test accuracy (%)"].split(" ± ")
+        assert float(mean) == pytest.approx(accuracy["mean"], abs=0.0051)
+        assert float(half_width) == pytest.approx(accuracy["ci95"], abs=0.0051)
+        assert [float(value) for value in cells["each seed (%)"].split()] == pytest.approx(
+            accuracy["values"], abs=0.0051
+        )
+        assert cells["arm"].startswith(arm["name"])
+        assert int(cells["seeds"]) == len(arm["seeds"])
+        assert float(cells["select (%)"]) == pytest.approx(arm["select_accuracy"], abs=0.0051)
+        assert float(cells["cost"]) == pytest.approx(arm["cost_ratio"], abs=0.0051)
+        assert all(f"{key} = " in cells["arm"] for key in arm["settings"])
+    assert dict(zip(header, rows[0], strict=True))["time"] == "42.0 s"
+
+
+def test_trials_failures_outcomes_and_provenance(finished):
+    header, *rows = finished.page.tables["trials"]
+    assert header[2:5] == ["augmenter.hidden", "augmenter.lr", "bilevel.inner_steps"]
+    assert len(rows) == 18
+    accuracies = [float(row[1]) for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert ["search-0005learned, seed 0", "diverged at epoch 8, step 3"] in finished.page.tables["failures"]
+    assert ["final-learned-2-seed-103learned-2, seed 103", "worker lost: node was preempted"] in finished.page.tables[
+        "failures"
+    ]
+    assert finished.page.tables["phases"] == [
+        ["phase", "running", "complete", "pruned", "fail"],
+        ["baselines", "0", "4", "0", "0"],
+        ["search", "0", "8", "5", "1"],
+        ["final", "0", "17", "0", "1"],
+    ]
+    provenance = dict(finished.page.tables["provenance"])
+    assert provenance == {
+        "wall time": "4 min 12 s",
+        "commit": "0f3c",
+        "torch": "2.14.1",
+        "tracking": "http://tracking.test/",
+    }
+    assert "not finished" not in finished.page.text
+
+
+def test_hostile_text_stays_text(tmp_path):
+    evil = "<script>alert(1)</script>\"'&{{ 7 * 7 }}$x_1"
+    study = Study(tmp_path / "digits").choose().conclude(baselines={})
+    trial = Trial(
+        name="search-evil", phase=Phase.SEARCH, arm=evil, method=evil, settings={evil: evil}, seed=0, epochs=1
+    )
+    scored = Trial(name="final-evil", phase=Phase.FINAL, arm=evil, method=evil, settings={evil: evil}, seed=0, epochs=1)
+    study.results += [
+        TrialResult(trial=trial, outcome=Outcome.FAIL, reason=evil),
+        TrialResult(trial=scored, outcome=Outcome.COMPLETE, metrics={"test_accuracy": 5.0, "seconds": 1.0}),
+    ]
+    study.summary = summarize(evil, study.results, None, {evil: evil})
+    path = report.write_report(study.folder, study=evil, question=evil, results=study.results, summary=study.summary)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert not any(tag == "script" for tag, _ in page.tags)
+    assert [f"search-evil{evil}, seed 0", evil] in page.tables["failures"]
+    assert page.tables["arms"][-1][0] == f"{evil}{evil} = {evil}"
+    assert [evil, evil] in page.tables["provenance"]
+
+
+def test_report_of_a_study_that_has_not_begun(tmp_path):
+    page = Study(tmp_path / "digits").write(question="")
+    assert "No answer yet" in page.text
+    assert "not finished" in page.text
+    assert page.pictures == []
+    assert list(page.tables) == ["phases", "provenance"]
+
+
+def test_report_before_the_final_phase_shows_the_best_trial_so_far(tmp_path):
+    study = Study(tmp_path / "digits").choose()
+    page = study.write()
+    assert "No answer yet" in page.text
+    assert "arms" not in page.tables
+    grids = [picture for picture in page.pictures if "image/png" in picture["src"]]
+    best = next(row[0] for row in page.tables["trials"] if row[-1] == "learned")
+    assert len(grids) == 1
+    assert best in grids[0]["alt"]
+
+
+def test_unreadable_records_and_pictures_are_told_and_skipped(tmp_path):
+    study = Study(tmp_path / "digits").choose()
+    (study.folder / "trials" / "search-0000" / "records.json").write_text('[{"epoch": 1, "sel')
+    (study.folder / "trials" / "search-0002" / "records.json").write_text("[3]")
+    for picture in study.folder.glob("trials/*/samples.png"):
+        picture.write_bytes(b"")
+    page = study.write()
+    assert "records of 2 trials could not be read" in page.text
+    assert "search-0000, search-0002" in page.text
+    assert not any("image/png" in picture["src"] for picture in page.pictures)
+
+
+def test_long_tables_are_cut_and_say_so(tmp_path):
+    study = Study(tmp_path / "digits")
+    for at in range(report.MAX_ROWS + 50):
+        trial = Trial(name=f"search-{at:04}", phase=Phase.SEARCH, arm="learned", method="learned", seed=0, epochs=1)
+        study.results.append(TrialResult(trial=trial, outcome=Outcome.FAIL, reason="out of memory"))
+    page = study.write()
+    assert len(page.tables["trials"]) == len(page.tables["failures"]) == report.MAX_ROWS + 1
+    assert "100 of 150; results.csv has them all" in page.text
+
+
+def arm(name, method, mean, ci95, num_seeds=3):
+    accuracy = {"mean": mean, "ci95": ci95, "values": [mean] * num_seeds}
+    return {"name": name, "method": method, "seeds": list(range(num_seeds)), "test_accuracy": accuracy}
+
+
+NONE = arm("none", "none", 90.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arms", "expected"),
+    [
+        ([], "No answer yet: the final phase has no complete trial, so nothing has been scored on test."),
+        (
+            [arm("learned-1", "learned", 93.0, 1.5), NONE],
+            "do not overlap: the learned arm is better than the baseline by 3.00 points.",
+        ),
+        (
+            [arm("learned-1", "learned", 92.0, 1.5), NONE],
+            "The intervals overlap: they cannot be told apart at these seeds.",
+        ),
+        ([NONE, arm("learned-1", "learned", 85.0, 1.5)], "the baseline is better than the learned arm by 5.00 points."),
+        ([NONE, arm("learned-1", "learned", 88.0, 1.5)], "cannot be told apart at these seeds."),
+        ([arm("learned-1", "learned", 99.0, None, 1), NONE], "this does not tell which is better."),
+        (
+            [NONE],
+            "no learned arm has been scored on test. The best arm, none, reached 90.00 ± 1.00 % on test (3 seeds).",
+        ),
+        (
+            [arm("learned-1", "learned", 93.0, None, 1)],
+            "no baseline has been scored on test. The best arm, learned-1, reached 93.00 % on test (1 seed).",
+        ),
+    ],
+)
+def test_answer_is_honest(arms, expected):
+    assert report.answer({"arms": arms}).endswith(expected)
+
+
+def test_answer_names_both_with_their_numbers():
+    arms = [arm("learned-2", "learned", 93.0, 1.5), arm("learned-1", "learned", 92.0, 1.0, 2), NONE]
+    assert report.answer({"arms": arms}).startswith(
+        "The best learned arm, learned-2, reached 93.00 ± 1.50 % on test (3 seeds); "
+        "the best baseline, none, reached 90.00 ± 1.00 % on test (3 seeds)."
+    )
+
+
+def test_leading_comment_and_paragraphs():
+    text = "# Question: what\n#   is it?\n#\n# More.\n# Run: this\nstudy: digits\n# not this\n"
+    assert report.leading_comment(text) == "Question: what\nis it?\n\nMore.\nRun: this"
+    assert report.question_paragraphs(report.leading_comment(text)) == ["What is it?", "More.", "Run: this"]
+    assert report.leading_comment("study: digits\n") == ""
+    assert report.question_paragraphs("") == []
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """`main` on a study folder whose plan holds a finished study."""
+    study = Study(tmp_path / "digits").choose().conclude()
+    (study.folder / "study.yaml").write_text("# Question: does it help?\nstudy: digits\n")
+    (study.folder / "plan.db").touch()
+    plan = types.ModuleType("dabo_ray.service.plan")
+    plan.read_results = lambda study_dir: study.results if study_dir == study.folder else []
+    monkeypatch.setitem(sys.modules, "dabo_ray.service.plan", plan)
+    return study
+
+
+def test_command_writes_the_report(command, capsys):
+    (command.folder / "provenance.json").write_text('{"commit": "0f3c"}')
+    (command.folder / "summary.json").write_text('{"wall_seconds": 61.0}')
+    assert report.main([str(command.folder)]) == 0
+    assert capsys.readouterr().out.strip() == str(command.folder / "report.html")
+    page = Page((command.folder / "report.html").read_text(encoding="utf-8"))
+    assert "Does it help?" in page.text
+    assert page.tables["provenance"] == [["wall time", "1 min 1 s"], ["commit", "0f3c"]]
+
+
+def test_command_needs_neither_provenance_nor_an_earlier_summary(command):
+    assert report.main([str(command.folder)]) == 0
+    page = Page((command.folder / "report.html").read_text(encoding="utf-8"))
+    assert page.tables["provenance"] == [["wall time", "–"]]
+
+
+def test_command_names_a_file_it_cannot_read(command, capsys):
+    (command.folder / "provenance.json").write_text('{"commit": ')
+    assert report.main([str(command.folder)]) == 2
+    assert "provenance.json is not valid JSON" in capsys.readouterr().err
+    assert not (command.folder / "report.html").exists()
+
+
+def test_command_reads_the_plan_of_a_real_study(tmp_path):
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    (folder / "study.yaml").write_text("# Does it help?\nstudy: digits\ndata: {name: digits}\n")
+    started = Plan(read_study(folder / "study.yaml"), f"sqlite:///{folder / 'plan.db'}").next()
+    assert isinstance(started, Trial)
+    assert report.main([str(folder)]) == 0
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert "Does it help?" in page.text
+    assert [row[0] for row in page.tables["trials"][1:]] == [started.name]
+    assert "not finished" in page.text
+
+
+def test_command_tells_what_is_wrong_with_the_study_file(tmp_path, capsys):
+    (tmp_path / "study.yaml").write_text("")
+    (tmp_path / "plan.db").touch()
+    assert report.main([str(tmp_path)]) == 2
+    assert "study.yaml is empty" in capsys.readouterr().err
+
+
+def test_command_refuses_what_is_no_study(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder, told in (("empty", "it lacks study.yaml, or plan.db and trials/"), ("gone", "there is no such folder")):
+        command = [sys.executable, "-m", "dabo_ray.report", str(tmp_path / folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"{tmp_path / folder} is not the folder of a study: {told}.")
+    assert list((tmp_path / "empty").iterdir()) == []

@@ -1,0 +1,293 @@
+"""What a study leaves in MLflow, in a real SQLite store, when all goes well and when it does not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from PIL import Image
+
+from dabo_ray.tracking.mlflow import Tracker, ui_command
+from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store in a folder that does not exist yet; shared, since its creation takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/runs/mlflow.db"
+
+
+@pytest.fixture
+def study(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A study name for each test, so that each has its own experiment."""
+    yield request.node.name.replace("[", "-").rstrip("]")
+
+
+def open_tracker(uri: str, study: str, study_dir: Path, **changes: Any) -> Tracker:
+    settings: dict[str, Any] = {
+        "uri": uri,
+        "study": study,
+        "study_dir": study_dir,
+        "description": "**Does** it log?",
+        "params": {"seed": 0, "classifier.lr": 0.1},
+        "provenance": {"commit": "0123abc", "cpu": "a cpu"},
+    }
+    return Tracker(**{**settings, **changes})
+
+
+def learned(number: int, epochs: int = 3) -> Trial:
+    return Trial(
+        name=f"search-{number:04d}",
+        phase=Phase.SEARCH,
+        arm="learned",
+        method="learned",
+        settings={"bilevel.inner_steps": number},
+        seed=7,
+        epochs=epochs,
+    )
+
+
+def record(epoch: int, **more: float) -> dict[str, float]:
+    return {"epoch": epoch, "seconds": 0.5 * epoch, "train_loss": 1 / epoch, "select_accuracy": 90.0 + epoch, **more}
+
+
+def train(tracker: Tracker, trial: Trial, epochs: range) -> None:
+    tracker.trial_started(trial)
+    for epoch in epochs:
+        tracker.epoch_ended(trial, record(epoch))
+
+
+def runs_of(store: str, study: str) -> tuple[Run, dict[str, Run]]:
+    """The one parent run and its children by trial."""
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    (parent,) = [run for run in runs if run.data.tags.get("dabo_ray.role") == "parent"]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(runs) == 1 + len(children)
+    by_trial = {run.data.tags["dabo_ray.trial"]: run for run in children}
+    assert len(by_trial) == len(children), "a trial has two runs"
+    return parent, by_trial
+
+
+def steps(store: str, run: Run, name: str = "train_loss") -> list[int]:
+    return [metric.step for metric in MlflowClient(store).get_metric_history(run.info.run_id, name)]
+
+
+def test_a_study_becomes_a_parent_run_with_a_run_per_trial(store: str, study: str, tmp_path: Path) -> None:
+    outcomes = {Outcome.COMPLETE: "FINISHED", Outcome.PRUNED: "KILLED", Outcome.FAIL: "FAILED"}
+    folder = tmp_path / "trials" / "search-0000"
+    folder.mkdir(parents=True)
+    Image.new("L", (40, 20), 128).save(folder / "samples.png")
+    report = tmp_path / "report.html"
+    report.write_text("<h1>Report</h1>")
+
+    tracker = open_tracker(store, study, tmp_path)
+    for number, outcome in enumerate(outcomes):
+        train(tracker, learned(number), range(1, 4))
+        reason = "" if outcome is Outcome.COMPLETE else f"because {outcome}"
+        tracker.trial_ended(TrialResult(trial=learned(number), outcome=outcome, reason=reason, metrics=record(3)))
+    tracker.finish([report], {"best_select_accuracy": 93.0})
+    assert tracker.close(), tracker.lost
+
+    client = MlflowClient(store)
+    parent, trials = runs_of(store, study)
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == study
+    assert parent.data.params == {"seed": "0", "classifier.lr": "0.1"}
+    assert parent.data.metrics == {"best_select_accuracy": 93.0}
+    assert parent.data.tags["mlflow.note.content"] == "**Does** it log?"
+    assert parent.data.tags["provenance.cpu"] == "a cpu"
+    assert parent.data.tags["mlflow.source.git.commit"] == "0123abc"
+    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html"]
+    assert tracker.parent_url is not None
+    assert f"/runs/{parent.info.run_id}" in tracker.parent_url
+    for number, (outcome, status) in enumerate(outcomes.items()):
+        run = trials[f"search-{number:04d}"]
+        assert run.info.status == status
+        assert run.info.run_name == f"search-{number:04d}"
+        assert run.info.start_time <= run.info.end_time
+        tags = {name: run.data.tags[f"dabo_ray.{name}"] for name in ("phase", "arm", "method", "outcome")}
+        assert tags == {"phase": "search", "arm": "learned", "method": "learned", "outcome": str(outcome)}
+        assert run.data.tags.get("dabo_ray.reason", "") == ("" if number == 0 else f"because {outcome}")
+        assert run.data.params["bilevel.inner_steps"] == str(number)
+        assert run.data.params["seed"] == "7"
+        assert steps(store, run) == [1, 2, 3]
+        assert run.data.metrics["select_accuracy"] == 93.0
+        assert "epoch" not in run.data.metrics
+    pictures = [file.path for file in client.list_artifacts(trials["search-0000"].info.run_id, "images")]
+    assert [Path(path).suffix for path in sorted(pictures)] == [".webp", ".png"]
+    assert trials["search-0000"].data.tags["mlflow.loggedImages"] == "True"
+    assert str(Path(store.removeprefix("sqlite:///")).parent) in parent.info.artifact_uri
+
+
+def test_a_resumed_study_goes_on_in_the_same_runs(store: str, study: str, tmp_path: Path) -> None:
+    first = open_tracker(store, study, tmp_path)
+    train(first, learned(0), range(1, 4))
+    first.trial_ended(TrialResult(trial=learned(0), outcome=Outcome.COMPLETE, metrics=record(3)))
+    train(first, learned(1, epochs=5), range(1, 3))
+    first.finish([], {}, "KILLED")
+    assert first.close()
+    parent, trials = runs_of(store, study)
+    assert (parent.info.status, trials["search-0001"].info.status) == ("KILLED", "KILLED")
+    assert trials["search-0001"].data.tags["dabo_ray.outcome"] == "INTERRUPTED"
+    ended_at = trials["search-0000"].info.end_time
+
+    # Epoch 3 was trained, but the driver died before it could log it; epoch 2 is trained again.
+    folder = tmp_path / "trials" / "search-0001"
+    folder.mkdir(parents=True)
+    (folder / "records.json").write_text(json.dumps([record(epoch) for epoch in range(1, 6)]))
+    second = open_tracker(store, study, tmp_path, params={"seed": 0, "classifier.lr": 0.5, "search.trials": 9})
+    second.trial_ended(TrialResult(trial=learned(0), outcome=Outcome.COMPLETE, metrics=record(3)))
+    train(second, learned(1, epochs=5), range(2, 3))
+    train(second, learned(1, epochs=5), range(4, 6))
+    second.trial_ended(TrialResult(trial=learned(1, epochs=5), outcome=Outcome.COMPLETE, metrics=record(5)))
+    second.finish([], {})
+    assert second.close(), second.lost
+
+    again, trials = runs_of(store, study)
+    assert (again.info.run_id, again.info.status) == (parent.info.run_id, "FINISHED")
+    assert again.data.params == {"seed": "0", "classifier.lr": "0.1", "search.trials": "9"}
+    assert sorted(trials) == ["search-0000", "search-0001"]
+    assert steps(store, trials["search-0000"]) == [1, 2, 3]
+    assert trials["search-0000"].info.end_time == ended_at
+    assert sorted(steps(store, trials["search-0001"])) == [1, 2, 3, 4, 5]
+    assert trials["search-0001"].info.status == "FINISHED"
+    assert trials["search-0001"].data.tags["dabo_ray.reason"] == ""
+    assert trials["search-0001"].data.tags["dabo_ray.outcome"] == "COMPLETE"
+
+
+def test_a_new_study_of_the_same_name_gets_its_own_runs(store: str, study: str, tmp_path: Path) -> None:
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        tracker = open_tracker(store, study, folder)
+        train(tracker, learned(0), range(1, 2))
+        assert tracker.close()
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 4
+    assert {run.info.status for run in runs} == {"KILLED"}, "close() without finish() leaves nothing open"
+
+
+def test_limits_of_mlflow_are_kept(store: str, study: str, tmp_path: Path) -> None:
+    params = {f"key.{number}": number for number in range(250)} | {"long": "x" * 7000, "k" * 300: 1}
+    tracker = open_tracker(store, study, tmp_path, params=params, provenance={"long": "y" * 9000})
+    trial = learned(0)
+    tracker.trial_started(trial)
+    tracker.epoch_ended(trial, record(1, outer_loss=float("inf"), hypergradient_norm=float("nan")))
+    tracker.trial_ended(TrialResult(trial=trial, outcome=Outcome.FAIL, reason="z" * 9000))
+    assert tracker.close(), tracker.lost
+    parent, trials = runs_of(store, study)
+    assert len(parent.data.params) == 252
+    assert len(parent.data.params["long"]) == 6000
+    assert len(parent.data.tags["provenance.long"]) == 8000
+    assert trials["search-0000"].data.tags["dabo_ray.reason"].endswith("z...")
+    assert "outer_loss" not in trials["search-0000"].data.metrics
+
+
+def test_no_secret_reaches_the_store(store: str, study: str, tmp_path: Path) -> None:
+    params = {"tracking.uri": "postgresql://ada:s3cret@db/mlflow"}
+    tracker = open_tracker(store, study, tmp_path, params=params, provenance={"command": "run --set x=http://a:b@c/"})
+    assert tracker.close(), tracker.lost
+    parent, _ = runs_of(store, study)
+    assert parent.data.params == {"tracking.uri": "postgresql://db/mlflow"}
+    assert parent.data.tags["provenance.command"] == "run --set x=http://c/"
+
+
+def test_broken_files_of_a_trial_cost_only_themselves(store: str, study: str, tmp_path: Path) -> None:
+    folder = tmp_path / "trials" / "search-0000"
+    folder.mkdir(parents=True)
+    (folder / "records.json").write_text('[{"epoch": 1, "sec')
+    (folder / "samples.png").write_bytes(b"no picture")
+    tracker = open_tracker(store, study, tmp_path)
+    train(tracker, learned(0), range(1, 3))
+    tracker.trial_ended(TrialResult(trial=learned(0), outcome=Outcome.PRUNED, reason="slow", metrics=record(3)))
+    tracker.finish([], {})
+    assert not tracker.close()
+    assert [name.split(":")[0] for name in tracker.lost] == [
+        "missed epochs of search-0000",
+        "the picture of search-0000",
+    ]
+    _, trials = runs_of(store, study)
+    assert trials["search-0000"].data.tags["dabo_ray.outcome"] == "PRUNED"
+    assert steps(store, trials["search-0000"]) == [1, 2, 3]
+
+
+def test_a_refused_record_is_named_and_the_rest_is_logged(
+    store: str, study: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = open_tracker(store, study, tmp_path)
+    with caplog.at_level(logging.WARNING, logger="dabo_ray"):
+        tracker.finish([tmp_path / "missing.html", tmp_path / "missing.csv"], {"wall_seconds": 1.0})
+        assert not tracker.close()
+    assert [name.split(":")[0] for name in tracker.lost] == ["missing.html", "missing.csv"]
+    assert len([entry for entry in caplog.records if entry.name == "dabo_ray"]) == 1
+    parent, _ = runs_of(store, study)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics == {"wall_seconds": 1.0}
+
+
+def test_a_store_out_of_reach_neither_stalls_nor_stops_the_study(
+    study: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = time.monotonic()
+    with caplog.at_level(logging.WARNING, logger="dabo_ray"):
+        tracker = open_tracker("http://ada:s3cret@127.0.0.1:9", study, tmp_path)
+        for number in range(20):
+            train(tracker, learned(number), range(1, 4))
+            tracker.trial_ended(TrialResult(trial=learned(number), outcome=Outcome.COMPLETE, metrics=record(3)))
+        tracker.finish([], {})
+        assert time.monotonic() - start < 0.5
+        assert not tracker.close()
+    assert time.monotonic() - start < 20
+    assert "163 records, from the parent run on" in tracker.lost[0]
+    warnings = [entry.getMessage() for entry in caplog.records if entry.name == "dabo_ray"]
+    assert len(warnings) == 1
+    assert "s3cret" not in warnings[0] + "".join(tracker.lost)
+
+
+def test_a_store_that_comes_back_gets_everything(
+    store: str, study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of the database is a file at first, which no store can be opened in."""
+    monkeypatch.setattr("dabo_ray.tracking.mlflow.SECONDS_BETWEEN_TRIES", 0.2)
+    folder = tmp_path / "runs"
+    folder.write_text("in the way")
+    tracker = open_tracker(f"sqlite:///{folder}/mlflow.db", study, tmp_path / "study")
+    train(tracker, learned(0), range(1, 4))
+    time.sleep(1)
+    folder.unlink()
+    # A store that exists already, since creating one takes seconds.
+    folder.mkdir()
+    (folder / "mlflow.db").write_bytes(Path(store.removeprefix("sqlite:///")).read_bytes())
+    tracker.trial_ended(TrialResult(trial=learned(0), outcome=Outcome.COMPLETE, metrics=record(3)))
+    tracker.finish([], {})
+    assert tracker.close(), tracker.lost
+    _, trials = runs_of(f"sqlite:///{folder}/mlflow.db", study)
+    assert steps(f"sqlite:///{folder}/mlflow.db", trials["search-0000"]) == [1, 2, 3]
+
+
+def test_the_command_for_the_ui(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    assert ui_command("sqlite:///runs/mlflow.db") == "mlflow ui --backend-store-uri sqlite:///runs/mlflow.db"
+    shown = ui_command("postgresql://ada:s3cret@db/mlflow")
+    assert shown == "mlflow ui --backend-store-uri postgresql://USER:PASSWORD@db/mlflow"
+    assert ui_command("http://ada:s3cret@server:5000").endswith("-m webbrowser http://server:5000")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ui_command("sqlite:///my runs/m.db").endswith("-m mlflow ui --backend-store-uri 'sqlite:///my runs/m.db'")
+
+
+def test_importing_the_tracker_does_not_import_mlflow() -> None:
+    code = "import sys, dabo_ray.tracking.mlflow; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,191 @@
+"""What a person sees of a running study, on a terminal and in a file."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from dabo_ray.tracking.progress import Progress, describe_settings, duration, one_line, print_arms
+from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
+
+TOTALS = {Phase.BASELINES: 1, Phase.SEARCH: 4, Phase.FINAL: 5}
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def search_trial(number: int, **settings: Any) -> Trial:
+    return Trial(
+        name=f"search-{number:04d}",
+        phase=Phase.SEARCH,
+        arm="learned",
+        method="learned",
+        settings={"bilevel.inner_steps": number, **settings},
+        seed=0,
+        epochs=10,
+    )
+
+
+def end(trial: Trial, outcome: Outcome, accuracy: float, reason: str = "") -> TrialResult:
+    return TrialResult(trial=trial, outcome=outcome, reason=reason, metrics={"epoch": 10, "select_accuracy": accuracy})
+
+
+def train(progress: Progress, clock: Clock, trial: Trial, *, num_epochs: int, seconds: float, accuracy: float) -> None:
+    progress.trial_started(trial)
+    for epoch in range(1, num_epochs + 1):
+        clock.now += seconds
+        progress.epoch_ended(trial, {"epoch": epoch, "select_accuracy": accuracy})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_in_a_file_there_are_plain_lines(clock: Clock) -> None:
+    file = io.StringIO()
+    progress = Progress(totals=TOTALS, planned_epochs=100, console=Console(file=file), clock=clock)
+    trial, failed = search_trial(4, **{"augmenter.lr": 0.0123456}), search_trial(5)
+    with progress:
+        train(progress, clock, trial, num_epochs=10, seconds=1.0, accuracy=93.14)
+        progress.trial_ended(end(trial, Outcome.COMPLETE, 93.14))
+        progress.trial_started(failed)
+        progress.trial_ended(
+            TrialResult(trial=failed, outcome=Outcome.FAIL, reason="\x1b[36mdiverged at\nepoch 3\x1b[0m")
+        )
+    lines = file.getvalue().splitlines()
+    assert lines == [
+        "search: 4 trials planned",
+        "[ 1/10] search-0004 COMPLETE select 93.1 % in 10.0 s  (inner_steps=4, lr=0.0123); about 1 min 30 s left",
+        "[ 2/10] search-0005 FAIL in 0.0 s - diverged at epoch 3  (inner_steps=5); about 1 min 20 s left",
+    ]
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", file.getvalue())
+
+
+def test_a_heartbeat_only_after_half_a_minute_of_silence(clock: Clock) -> None:
+    file = io.StringIO()
+    progress = Progress(totals=TOTALS, planned_epochs=100, console=Console(file=file), clock=clock)
+    train(progress, clock, search_trial(1), num_epochs=2, seconds=14.0, accuracy=80.0)
+    progress.tick()
+    assert len(file.getvalue().splitlines()) == 1
+    clock.now += 2
+    progress.tick()
+    progress.tick()
+    heartbeat = "[ 0/10] 30.0 s elapsed; search-0001 epoch 2/10, select 80.0 %"
+    assert file.getvalue().splitlines()[1:] == [heartbeat]
+
+
+def test_on_a_terminal_the_display_has_counts_running_trials_best_and_times(clock: Clock) -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=100, color_system=None)
+    progress = Progress(totals=TOTALS, planned_epochs=100, console=console, clock=clock)
+    with progress:
+        for number, outcome, accuracy in (
+            (1, Outcome.COMPLETE, 91.0),
+            (2, Outcome.COMPLETE, 95.0),
+            (3, Outcome.PRUNED, 97.0),
+        ):
+            trial = search_trial(number)
+            train(progress, clock, trial, num_epochs=10, seconds=1.0, accuracy=accuracy)
+            progress.trial_ended(end(trial, outcome, accuracy))
+        train(progress, clock, search_trial(4), num_epochs=5, seconds=1.0, accuracy=90.0)
+        still = Console(file=io.StringIO(), width=80)
+        with still.capture() as capture:
+            still.print(progress.render())
+    shown = capture.get()
+    assert re.search(r"search +\S+ +3/4 1 running, 2 done, 1 pruned", shown)
+    assert "search-0004 epoch 5/10, select 90.0 %" in shown
+    assert "best so far: search-0002 select 95.0 %  (inner_steps=2)" in shown
+    assert "35.0 s elapsed, about 1 min 5 s left" in shown
+    assert "\x1b[" in file.getvalue(), "a live display moves the cursor"
+
+
+def test_a_failure_stays_visible_on_a_terminal(clock: Clock) -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=100, color_system=None)
+    with Progress(totals=TOTALS, planned_epochs=100, console=console, clock=clock) as progress:
+        progress.trial_started(search_trial(1))
+        progress.trial_ended(end(search_trial(1), Outcome.FAIL, 10.0, reason="out of memory"))
+    assert "search-0001 FAIL select 10.0 % in 0.0 s - out of memory" in file.getvalue()
+
+
+def test_a_resumed_study_counts_what_ended_before(clock: Clock) -> None:
+    file = io.StringIO()
+    ended = [end(search_trial(1), Outcome.COMPLETE, 90.0), end(search_trial(2), Outcome.FAIL, 0.0)]
+    progress = Progress(totals=TOTALS, planned_epochs=100, ended=ended, console=Console(file=file), clock=clock)
+    trial = search_trial(3)
+    progress.trial_started(trial)
+    for epoch in range(6, 11):
+        clock.now += 1
+        progress.epoch_ended(trial, {"epoch": epoch, "select_accuracy": 91.0})
+    progress.trial_ended(end(trial, Outcome.COMPLETE, 91.0))
+    assert "[ 3/10]" in file.getvalue()
+    assert "about 1 min 10 s left" in file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"bilevel.inner_steps": 4, "augmenter.lr": 0.012345}, "inner_steps=4, lr=0.0123"),
+        ({"classifier.lr": 0.1, "augmenter.lr": 1e-5}, "classifier.lr=0.1, augmenter.lr=1e-05"),
+        ({}, ""),
+    ],
+)
+def test_settings_are_named_shortly_but_not_ambiguously(settings: Mapping[str, Any], expected: str) -> None:
+    assert describe_settings(settings) == expected
+
+
+def test_durations_and_long_reasons() -> None:
+    assert [duration(seconds) for seconds in (8.24, 59.96, 192, 7500)] == [
+        "8.2 s",
+        "1 min 0 s",
+        "3 min 12 s",
+        "2 h 5 min",
+    ]
+    assert one_line("a\n  b\t\x1b[1;31mc\x1b[0m") == "a b c"
+    assert len(one_line("word " * 100)) == 200
+
+
+def arm(name: str, *, mean: float, ci95: float | None, select: float | None, cost: float | None) -> dict[str, Any]:
+    test = {"mean": mean, "ci95": ci95, "values": [mean] * 3}
+    return {
+        "name": name,
+        "method": name,
+        "settings": {},
+        "seeds": [0, 1, 2],
+        "test_accuracy": test,
+        "select_accuracy": select,
+        "seconds": 12.34,
+        "cost_ratio": cost,
+    }
+
+
+def test_the_table_of_arms_fits_80_columns() -> None:
+    file = io.StringIO()
+    arms = [
+        arm("learned-1", mean=93.456, ci95=0.5, select=94.0, cost=2.5),
+        arm("random_augmenter", mean=80.0, ci95=None, select=None, cost=None),
+    ]
+    print_arms({"study": "digits", "arms": arms}, Console(file=file, width=80))
+    shown = file.getvalue()
+    assert re.search(r"learned-1 +3 +93\.46 (±|\+/-) 0\.50 +94\.00 +12\.3 +2\.50x", shown)
+    assert re.search(r"random_augmenter +3 +80\.00 +- +12\.3 +-", shown)
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+def test_a_study_without_a_final_phase_says_so() -> None:
+    file = io.StringIO()
+    print_arms({"study": "digits", "arms": []}, Console(file=file))
+    assert file.getvalue() == "No arm has been scored on the test images yet.\n"
