@@ -41,9 +41,7 @@ AUGMENTERS: dict[str, Callable[[AugmenterConfig], Augmenter]] = {
 
 OPTIMIZERS: dict[str, Callable[[list[Tensor], AugmenterConfig], torch.optim.Optimizer]] = {
     "adam": lambda weights, config: torch.optim.Adam(weights, config.lr, weight_decay=config.weight_decay),
-    "sgd": lambda weights, config: torch.optim.SGD(
-        weights, config.lr, momentum=0.9, weight_decay=config.weight_decay
-    ),
+    "sgd": lambda weights, config: torch.optim.SGD(weights, config.lr, momentum=0.9, weight_decay=config.weight_decay),
 }
 
 LEARNED = "learned"

@@ -54,7 +54,7 @@ class Data(Section):
     """Part of the labelled images that chooses settings; used for training in the final phase."""
 
     test_fraction: Fraction | None = None
-    """Part of all images held out for the final phase; for `digits` alone (null: 0.25), which has no published test set."""
+    """Part of all images held out for the final phase (null: 0.25); for `digits`, which has no published test set."""
 
     shift: Shift = Shift()
     """How the images of outer, select and test differ from those that are trained on."""
@@ -187,7 +187,8 @@ def _check_range(bounds: tuple[float, float], log: bool) -> None:
 def _kind_of_space(value: Any) -> str | None:
     if isinstance(value, dict):
         return next((kind for kind in ("int", "float", "choice") if kind in value), None)
-    return {IntRange: "int", FloatRange: "float", Choice: "choice"}.get(type(value))
+    kinds: dict[type, str] = {IntRange: "int", FloatRange: "float", Choice: "choice"}
+    return kinds.get(type(value))
 
 
 Space = Annotated[

@@ -11,14 +11,17 @@ def describe_plan(study: Study) -> str:
     baselines = len(study.baselines)
     searches = search.trials if final.top else 0
     finals = (baselines + final.top) * final.seeds
-    workers = "in the trial's own process" if resources.workers == "local" else f"{resources.workers} Ray Train worker(s)"
+    workers = (
+        "in the trial's own process" if resources.workers == "local" else f"{resources.workers} Ray Train worker(s)"
+    )
     each = f"{resources.cpus_per_worker} CPU(s)"
     if resources.gpus_per_worker:
         each += f" and {resources.gpus_per_worker:g} GPU(s)"
     lines = [
         f"study       {study.study}, seed {study.seed}",
         f"data        {study.data.name}{_data_words(study)}",
-        f"training    {study.classifier.name}, {study.classifier.epochs} epochs, batches of {study.classifier.batch_size}",
+        f"training    {study.classifier.name}, {study.classifier.epochs} epochs, "
+        f"batches of {study.classifier.batch_size}",
         f"augmenter   {study.augmenter.name}, {study.augmenter.depth} x {study.augmenter.hidden} hidden units; "
         f"inner_steps {study.bilevel.inner_steps}, truncation {study.bilevel.truncation}",
         f"baselines   {baselines} trials: {', '.join(study.baselines) or 'none'}",

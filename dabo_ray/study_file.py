@@ -48,12 +48,10 @@ for _tag, _pattern, _first in (
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 # PyYAML's own constructor reads a leading zero as octal, which YAML 1.2 does not.
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
-_Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: _to_float(loader.construct_scalar(node)))
-
-
-def _to_float(text: str) -> float:
-    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
+_Loader.add_constructor(
+    "tag:yaml.org,2002:float", lambda _, node: float(node.value.replace(".inf", "inf").replace(".nan", "nan"))
+)
 
 
 def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -150,7 +148,8 @@ def _parse(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
-        place = f" in line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{where} is not valid YAML{place}: {getattr(error, 'problem', None) or error}") from None
 
 
@@ -246,14 +245,18 @@ def _space_problems(study: Study) -> dict[str, str]:
         if section not in SEARCHABLE or name not in (known := _section_at((section,)).model_fields):  # type: ignore[union-attr]
             every = [f"{s}.{n}" for s in SEARCHABLE for n in _section_at((s,)).model_fields]  # type: ignore[union-attr]
             near = difflib.get_close_matches(key, every, n=1)
-            problems[place] = f"no such setting; {f'did you mean {near[0]!r}? ' if near else ''}Settings: {', '.join(every)}"
+            problems[place] = (
+                f"no such setting; {f'did you mean {near[0]!r}? ' if near else ''}Settings: {', '.join(every)}"
+            )
             continue
         assert known
         for value in _ends(space):
             try:
                 with_settings(study, {key: value})
             except ValidationError as error:
-                problems[place] = f"{value!r} is not allowed there: " + "; ".join(_problem(e)[1] for e in error.errors())
+                problems[place] = f"{value!r} is not allowed there: " + "; ".join(
+                    _problem(e)[1] for e in error.errors()
+                )
                 break
     return problems
 

@@ -391,7 +391,7 @@ def test_command_writes_the_report(command, capsys):
 def test_command_needs_neither_provenance_nor_an_earlier_summary(command):
     assert report.main([str(command.folder)]) == 0
     page = Page((command.folder / "report.html").read_text(encoding="utf-8"))
-    assert page.tables["provenance"] == [["wall time", "–"]]
+    assert page.tables["provenance"] == [["wall time", "\u2013"]]
 
 
 def test_command_names_a_file_it_cannot_read(command, capsys):

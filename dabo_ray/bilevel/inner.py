@@ -28,7 +28,9 @@ class Sgd:
     weight_decay: float = 0.0
     nesterov: bool = False
 
-    def step(self, weights: Sequence[Tensor], velocity: Sequence[Tensor], grads: Sequence[Tensor], lr: float) -> Updated:
+    def step(
+        self, weights: Sequence[Tensor], velocity: Sequence[Tensor], grads: Sequence[Tensor], lr: float
+    ) -> Updated:
         """New weights and velocity; the given tensors stay as they are, the new weights are leaves."""
         with torch.no_grad():
             d = list(grads)

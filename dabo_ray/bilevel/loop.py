@@ -182,9 +182,7 @@ class Training:
         if isinstance(self.augmentation, FixedAugmentation):
             return self.augmentation.apply(images, params)
         names = [name for name, _ in self.augmentation.named_parameters()]
-        augmented: Tensor = functional_call(
-            self.augmentation, dict(zip(names, theta, strict=True)), (images, *params)
-        )
+        augmented: Tensor = functional_call(self.augmentation, dict(zip(names, theta, strict=True)), (images, *params))
         return augmented
 
     def _moving_loss(self, weights: Tensors, images: Tensor, labels: Tensor, size: int) -> Tensor:

@@ -8,7 +8,6 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -120,7 +119,9 @@ def read_idx(path: Path) -> Tensor:
     shape = struct.unpack(f">{content[3]}I", content[4:start])
     expected = int(torch.tensor(shape).prod())
     if len(content) - start != expected:
-        raise DataError(f"{path} holds {len(content) - start} bytes, its header promises {expected}; get the file again")
+        raise DataError(
+            f"{path} holds {len(content) - start} bytes, its header promises {expected}; get the file again"
+        )
     return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).reshape(shape)
 
 
@@ -135,7 +136,7 @@ def _not_yet(title: str, torchvision_name: str) -> Callable[[Path], Source]:
     return reader
 
 
-READERS: dict[str, Callable[[Path], Any]] = {
+READERS: dict[str, Callable[[Path], Source]] = {
     "digits": _digits,
     "fashion_mnist": _fashion_mnist,
     "cifar10": _not_yet("CIFAR-10", "CIFAR10"),

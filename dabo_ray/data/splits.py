@@ -25,7 +25,7 @@ def stratified_split(labels: Tensor, fractions: Sequence[float], generator: torc
     """
     parts: list[list[Tensor]] = [[] for _ in range(len(fractions) + 1)]
     cumulative = torch.tensor([0.0, *fractions], dtype=torch.float64).cumsum(0)
-    for label in labels.unique():
+    for label in torch.unique(labels):
         members = torch.nonzero(labels == label).flatten()
         members = members[torch.randperm(len(members), generator=generator)]
         bounds = [*(cumulative * len(members)).round().long().tolist(), len(members)]

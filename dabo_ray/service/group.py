@@ -18,7 +18,7 @@ POLL_SECONDS = 5.0
 
 CLOSE_SECONDS = 20.0
 
-# Ray Train reads these where fit() is called. Workers answer through the mailbox, so its own polls only watch over them.
+# Ray Train reads these where fit() is called. Workers answer through the mailbox, so its polls only watch over them.
 TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",

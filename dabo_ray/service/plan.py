@@ -1,7 +1,7 @@
 """Which trial is next, what its report means, and when the study is done: pure Python over Optuna studies, no Ray.
 
-An Optuna study per phase, `<study>/<phase>`, holds all state. A trial follows from its phase, its Optuna number and the
-settings that were sampled for it, so a plan that is opened again knows every trial that an earlier driver left unfinished.
+An Optuna study per phase, `<study>/<phase>`, holds all state. A trial follows from its phase, its Optuna number and
+the settings sampled for it, so a plan that is opened again knows every trial that an earlier driver left unfinished.
 """
 
 from __future__ import annotations
@@ -159,7 +159,9 @@ class Plan:
         complete.sort(key=lambda r: (-r.metrics["select_accuracy"], r.trial.name))
         best = [r.trial for r in complete[: self.study.final.top]]
         by_name = {r.trial.arm: r for r in self._ended[Phase.BASELINES]}
-        arms = [(b, by_name[b].trial) for b in self.study.baselines if by_name[b].outcome is Outcome.COMPLETE]
+        arms: list[tuple[str, Trial]] = [
+            (b, by_name[b].trial) for b in self.study.baselines if by_name[b].outcome is Outcome.COMPLETE
+        ]
         arms += [(f"learned-{rank}", trial) for rank, trial in enumerate(best, 1)]
         # Seed by seed, so that an interrupted study has whole comparisons.
         self._finals = [

@@ -17,8 +17,8 @@ from dabo_ray.trials import Outcome, Trial
 class StudyTrial(tune.Trainable):  # type: ignore[misc]
     """Trains in place (`workers: local`) or through a worker group that it keeps (`workers: 1..n`).
 
-    Its config holds `study` (the resolved file as JSON), `folder` (the study's) and `trial`. Each result holds `record` (the
-    epoch's metrics), `outcome` and `reason`.
+    Its config holds `study` (the resolved file as JSON), `folder` (the study's) and `trial`. Each result holds `record`
+    (the epoch's metrics), `outcome` and `reason`.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

@@ -107,7 +107,9 @@ class PlanSearcher(_DrivenByCourse, Searcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial reached its end, was stopped, failed, or its process was lost too often."""
         if error or result is None:
-            reason = f"its process was lost {PROCESS_FAILURES + 1} times; see Ray's logs for why (memory is the usual one)"
+            reason = (
+                f"its process was lost {PROCESS_FAILURES + 1} times; see Ray's logs for why (memory is the usual one)"
+            )
             self.course.trial_ended(trial_id, Outcome.FAIL, reason)
             return
         self.course.epoch_ended(trial_id, _record(result))

@@ -175,7 +175,7 @@ class Tracker:
             try:
                 job.call()
                 return True
-            except Exception as error:  # noqa: BLE001 - nothing that MLflow, its database or its server raise may end a study
+            except Exception as error:
                 reason = redact(" ".join(str(error).split()))[:200] or type(error).__name__
             self._warn_once(job.what, reason)
             if self._runs.answer():

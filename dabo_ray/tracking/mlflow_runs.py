@@ -65,7 +65,7 @@ class StudyRuns:
         """Whether the store can be reached now."""
         try:
             self._client.search_experiments(max_results=1)
-        except Exception:  # noqa: BLE001 - each kind of store has its own errors
+        except Exception:
             return False
         return True
 
@@ -153,7 +153,7 @@ class StudyRuns:
         experiment = self._client.get_experiment_by_name(self.study)
         if experiment is None:
             kind = {"mlflow.experimentKind": "custom_model_development"}
-            return self._client.create_experiment(self.study, self._artifact_location(), kind)
+            return str(self._client.create_experiment(self.study, self._artifact_location(), kind))
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)

@@ -7,7 +7,6 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def study(request: pytest.FixtureRequest) -> Iterator[str]:
+def study(request: pytest.FixtureRequest) -> str:
     """A study name for each test, so that each has its own experiment."""
-    yield request.node.name.replace("[", "-").rstrip("]")
+    return str(request.node.name).replace("[", "-").rstrip("]")
 
 
 def open_tracker(uri: str, study: str, study_dir: Path, **changes: Any) -> Tracker:
