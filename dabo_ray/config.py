@@ -5,6 +5,7 @@ Imports neither torch nor ray, so that a file is checked in a fraction of a seco
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -33,6 +34,14 @@ class Shift(Section):
 
     translation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Each image is moved along x and y by U(-translation, translation), in fractions of the side."""
+
+    def spreads(self) -> dict[str, float]:
+        """Standard deviations of the shift, under the names and in the units of an epoch's record; none if zero."""
+        spreads = {
+            "rotation_spread_deg": self.rotation / math.sqrt(3),
+            "translation_spread_percent": 100 * self.translation / math.sqrt(3),
+        }
+        return {name: spread for name, spread in spreads.items() if spread}
 
 
 class Data(Section):
@@ -150,7 +159,10 @@ class IntRange(Section):
     """Whole numbers from low to high, both included; `log: true` for equal ratios instead of equal steps."""
 
     bounds: Annotated[tuple[int, int], Field(strict=False, alias="int")]
+    """`int: [low, high]`."""
+
     log: bool = False
+    """Equal ratios are equally likely; needs low > 0."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -162,7 +174,10 @@ class FloatRange(Section):
     """Numbers from low to high; `log: true` for equal ratios instead of equal steps."""
 
     bounds: Annotated[tuple[float, float], Field(strict=False, alias="float")]
+    """`float: [low, high]`."""
+
     log: bool = False
+    """Equal ratios are equally likely; needs low > 0."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -174,6 +189,13 @@ class Choice(Section):
     """One of the given values."""
 
     values: Annotated[list[bool | int | float | str], Field(min_length=1, alias="choice")]
+    """`choice: [...]`, each value once."""
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> Self:
+        if len(set(map(repr, self.values))) < len(self.values):
+            raise ValueError(f"{self.values} names a value twice; name each once")
+        return self
 
 
 def _check_range(bounds: tuple[float, float], log: bool) -> None:
@@ -279,17 +301,31 @@ class Study(Section):
     """Everything random follows from it."""
 
     data: Data
+    """Images and splits."""
+
     classifier: Classifier = Classifier()
+    """What is trained, and how."""
+
     augmenter: Augmenter = Augmenter()
+    """What learns to augment."""
+
     bilevel: Bilevel = Bilevel()
+    """Schedule of the two problems."""
+
     search: Search = Search()
+    """Settings to look for."""
 
     baselines: Annotated[list[Baseline], Field(min_length=0)] = ["none"]
     """Arms that the learned augmentation is compared with; `random_augmenter` is the untrained network."""
 
     final: Final = Final()
+    """The comparison on the test images."""
+
     resources: Resources = Resources()
+    """CPUs, GPUs and workers."""
+
     tracking: Tracking = Tracking()
+    """MLflow."""
 
     storage: Annotated[str, Field(min_length=1)] = "runs"
     """Folder for the study's results; on a cluster one that every node sees at the same path."""
@@ -304,6 +340,9 @@ class Study(Section):
             found["baselines"] = f"names an arm twice: {', '.join(self.baselines)}; name each once"
         if "://" in self.storage:
             found["storage"] = f"must be a folder, got {self.storage!r}; mount shared storage on every node instead"
+        for key, folder in (("storage", self.storage), ("data.root", self.data.root)):
+            if folder.startswith("~"):
+                found[key] = f"got {folder!r}, and `~` is not the home folder here; give the path in full"
         if self.final.top > self.search.trials:
             found["final.top"] = f"is {self.final.top}, more than search.trials ({self.search.trials}); lower it"
         if not self.baselines and self.final.top == 0:

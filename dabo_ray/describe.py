@@ -59,4 +59,4 @@ def _space_words(space: IntRange | FloatRange | Choice) -> str:
     if isinstance(space, Choice):
         return "one of " + ", ".join(map(str, space.values))
     low, high = space.bounds
-    return f"{low:g} to {high:g}{' (log)' if space.log else ''}"
+    return f"{low:.12g} to {high:.12g}{' (log)' if space.log else ''}"

@@ -105,7 +105,14 @@ class Driver:
         summary = summarize(self.study.study, results, self.plan.wall_seconds, self.provenance)
         write_results(self.folder, results)
         write_summary(self.folder, summary)
-        write_report(self.folder, study=self.study.study, question=self.question, results=results, summary=summary)
+        write_report(
+            self.folder,
+            study=self.study.study,
+            question=self.question,
+            results=results,
+            summary=summary,
+            true_spread=self.study.data.shift.spreads(),
+        )
         names = ("report.html", "results.parquet", "results.csv", "summary.json", "study.yaml")
         status = {DONE: "FINISHED", FAILED: "FAILED", INTERRUPTED: "KILLED"}[code]
         self.tracker.finish([self.folder / name for name in names], _headline(summary), status)  # type: ignore[arg-type]

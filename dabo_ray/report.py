@@ -12,10 +12,13 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from dabo_ray.study_file import read_study
 from dabo_ray.tracking import figures
 from dabo_ray.tracking.progress import duration
 from dabo_ray.tracking.provenance import redact
@@ -30,7 +33,13 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def write_report(
-    study_dir: Path, *, study: str, question: str, results: Sequence[TrialResult], summary: Mapping[str, Any]
+    study_dir: Path,
+    *,
+    study: str,
+    question: str,
+    results: Sequence[TrialResult],
+    summary: Mapping[str, Any],
+    true_spread: Mapping[str, float] = MappingProxyType({}),
 ) -> Path:
     """Write `report.html` into a study's folder.
 
@@ -40,6 +49,7 @@ def write_report(
         question: What it asks: the leading comment of its file, without the comment signs.
         results: Every trial of it, ended or not.
         summary: What `summarize` made of them.
+        true_spread: What a perfect augmenter would learn under the study's shift, by the names of the records.
 
     Returns:
         The file.
@@ -65,7 +75,7 @@ def write_report(
         answer=answer(summary),
         summary=summary,
         unfinished=not summary["arms"] or any(result.outcome is Outcome.RUNNING for result in results),
-        figures=_figures(results, records, summary["arms"]),
+        figures=_figures(results, records, summary["arms"], true_spread),
         samples=_samples(study_dir, results, summary["arms"]),
         trials=(trials := _choosing_trials(results)),
         setting_keys=sorted({key for result in trials for key in result.trial.settings}),
@@ -127,7 +137,7 @@ def leading_comment(text: str) -> str:
 
 
 def _figures(
-    results: Sequence[TrialResult], records: figures.Records, arms: figures.Arms
+    results: Sequence[TrialResult], records: figures.Records, arms: figures.Arms, true_spread: Mapping[str, float]
 ) -> list[dict[str, str | None]]:
     """Title, caption and picture of every figure that these results give; a caption says how to read it."""
     drawn: list[tuple[str, str, str | None]] = [
@@ -150,12 +160,18 @@ def _figures(
     for key, picture in figures.accuracy_by_setting(results).items():
         caption = "One mark per trial of the search; a pruned trial stands at its last epoch."
         drawn.append((f"Select accuracy against {key}", caption, picture))
-    for name, picture in figures.learned_distribution(results, records).items():
+    for name, picture in figures.learned_distribution(results, records, true_spread).items():
         title = f"Learned {name.split('_spread_')[0]} spread"
         caption = (
             "Standard deviation of the distribution that the augmenter draws from, in the final phase: mean of an "
             "arm's seeds, and the band from the least to the greatest."
         )
+        if name in true_spread:
+            learned = [r.metrics[name] for r in results if r.trial.phase is Phase.FINAL and name in r.metrics]
+            caption += (
+                f" At the end {np.mean(learned):.1f} over all seeds; "
+                f"the shift of the images that are scored: {true_spread[name]:.1f}."
+            )
         drawn.append((title, caption, picture))
     return [{"title": title, "caption": caption, "uri": uri} for title, caption, uri in drawn if uri is not None]
 
@@ -242,8 +258,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Optuna, behind the plan, takes a second to import; a wrong folder is told at once.
     from dabo_ray.service.plan import read_results
 
-    study = folder.resolve().name
     try:
+        study = read_study(folder / "study.yaml")
         provenance = _read_json(folder / "provenance.json", {})
         earlier = _read_json(folder / "summary.json", {})
         results = read_results(folder)
@@ -252,10 +268,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     report = write_report(
         folder,
-        study=study,
+        study=study.study,
         question=leading_comment((folder / "study.yaml").read_text(encoding="utf-8")),
         results=results,
-        summary=summarize(study, results, earlier.get("wall_seconds"), provenance),
+        summary=summarize(study.study, results, earlier.get("wall_seconds"), provenance),
+        true_spread=study.data.shift.spreads(),
     )
     print(report)
     return 0

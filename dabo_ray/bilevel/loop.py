@@ -19,7 +19,7 @@ from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, inner_gradient
 from dabo_ray.bilevel.inner import Sgd, Tensors, step_size_factor
 from dabo_ray.bilevel.outer import Outer
-from dabo_ray.data.loader import Batch, Batches, to_unit
+from dabo_ray.data.loader import Batches, to_unit
 from dabo_ray.data.sources import Images
 from dabo_ray.seeds import derive
 
@@ -105,6 +105,8 @@ class Training:
         while self.epoch < self.schedule.epochs:
             start = time.perf_counter()
             record = self._train_one_epoch()
+            # The mean of moving averages is the moving average of means: once per epoch is enough, and workers agree.
+            self.buffers = self._shared_buffers()
             self.seconds += time.perf_counter() - start
             self.epoch += 1
             record |= {"epoch": self.epoch, "seconds": self.seconds}
@@ -113,26 +115,26 @@ class Training:
             yield record
 
     def _train_one_epoch(self) -> Record:
-        generator = torch.Generator().manual_seed(derive(self.seed, "augment", self.epoch))
         self.classifier.train()
         total = torch.zeros(3, device=self.device)
         updates = 0
         first_bad = torch.full((), -1, device=self.device)
-        lr = self.schedule.lr
-        for index, batch in enumerate(self.fit.one_pass(self.epoch)):
-            number = self.epoch * len(self.fit) + index
-            progress = number / (self.schedule.epochs * len(self.fit))
-            lr = self.schedule.lr * step_size_factor(self.schedule.shape, progress)
-            params = self.augmentation.draw(batch.size, generator)
-            losses = self._step(batch, params, lr, number)
+        for index in range(len(self.fit)):
+            losses = self._step(self.epoch * len(self.fit) + index)
             total[: len(losses)] += losses
             updates += len(losses) > 1
             # Looking at a value of a GPU stops it at every step; there the first bad step is found after the epoch.
             first_bad = torch.where((first_bad < 0) & ~losses.isfinite().all(), index, first_bad)
             if self.device.type == "cpu":
                 self._check(first_bad)
+        # No loss has seen the weights after the last update.
+        sizes = torch.stack(torch._foreach_norm([weight.detach() for weight in self.weights]))
+        first_bad = torch.where((first_bad < 0) & ~sizes.isfinite().all(), len(self.fit) - 1, first_bad)
         self._check(first_bad)
-        record = {"train_loss": float(total[0]) / len(self.fit), "learning_rate": lr}
+        record = {
+            "train_loss": float(total[0]) / len(self.fit),
+            "learning_rate": self._step_size((self.epoch + 1) * len(self.fit) - 1),
+        }
         if self.outer is not None:
             if updates:
                 record |= {
@@ -142,18 +144,9 @@ class Training:
             record |= self.spread(self.outer.augmenter)
         return record
 
-    def _step(self, batch: Batch, params: Params, lr: float, number: int) -> Tensor:
+    def _step(self, number: int) -> Tensor:
         """One update of the classifier and, when it is due, one of the augmenter; the losses on the device."""
-        share = self.fit.share
-        step = InnerStep(
-            weights=self.weights,
-            theta=self.outer.theta if self.outer is not None else [],
-            images=to_unit(batch.images),
-            labels=batch.labels,
-            params=tuple(share.of(part).to(self.device, non_blocking=True) for part in params),
-            size=batch.size,
-            lr=lr,
-        )
+        step = self._inner_step(number, self.weights, self.outer.theta if self.outer is not None else [])
         outer = self.outer if self.outer is not None and self.outer.is_due_after(number) else None
         if self.outer is not None:
             self.outer.window.append(step)
@@ -165,12 +158,33 @@ class Training:
         else:
             inner_loss, grads = self._plain_gradient(step)
         inner_loss, *grads = self.collective.sum([inner_loss, *grads])
-        updated = self.sgd.step(self.weights, self.velocity, grads, lr)
+        updated = self.sgd.step(self.weights, self.velocity, grads, step.lr)
         self.weights, self.velocity = updated.weights, updated.velocity
         if outer is None or latest is None:
             return inner_loss[None]
         # Outer problem: how should the augmenter change for the updated weights to do better?
         return torch.stack([inner_loss, *outer.update(self.problem, updated.weights, latest)])
+
+    def _inner_step(self, number: int, weights: Tensors, theta: Tensors) -> InnerStep:
+        """The update of this number, counted from 0: all but the weights follow from the number and the seeds."""
+        batch = self.fit[number]
+        generator = torch.Generator().manual_seed(derive(self.seed, "augment", number))
+        params = [self.fit.share.of(part) for part in self.augmentation.draw(batch.size, generator)]
+        if not isinstance(self.augmentation, FixedAugmentation):
+            params = [part.to(self.device, non_blocking=True) for part in params]
+        return InnerStep(
+            weights=weights,
+            theta=theta,
+            images=to_unit(batch.images),
+            labels=batch.labels,
+            params=tuple(params),
+            size=batch.size,
+            lr=self._step_size(number),
+        )
+
+    def _step_size(self, number: int) -> float:
+        progress = number / (self.schedule.epochs * len(self.fit))
+        return self.schedule.lr * step_size_factor(self.schedule.shape, progress)
 
     def _plain_gradient(self, step: InnerStep) -> tuple[Tensor, Tensors]:
         with torch.no_grad():
@@ -209,7 +223,7 @@ class Training:
     def accuracy(self, images: Images) -> float:
         """Percent of images that the classifier, as trained so far, gets right; all workers take part."""
         self.classifier.eval()
-        values = dict(zip(self.names, self.weights, strict=True)) | self._shared_buffers()
+        values = dict(zip(self.names, self.weights, strict=True)) | self.buffers
         mine = images.take(self.fit.share.of(torch.arange(len(images))))
         right = torch.zeros((), device=self.device)
         for start in range(0, len(mine), EVALUATION_BATCH):
@@ -247,11 +261,20 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from `state_dict` of a training with the same arguments."""
+        """Goes on from the `state_dict` of any worker of a training with the same arguments."""
         self.epoch = state["epoch"]
         self.seconds = state["seconds"]
-        self.weights = [weight.to(self.device).requires_grad_() for weight in state["weights"]]
+        self.weights = _leaves(state["weights"], self.device)
         self.velocity = [part.to(self.device) for part in state["velocity"]]
-        self.buffers = {name: part.to(self.device) for name, part in state["buffers"].items()}
+        # Running statistics are moved in place.
+        self.buffers = {name: part.to(self.device, copy=True) for name, part in state["buffers"].items()}
         if self.outer is not None:
             self.outer.load_state_dict(state["outer"])
+            window = state["outer"]["window"]
+            for number, kept in enumerate(window, start=self.epoch * len(self.fit) - len(window)):
+                weights, theta = (_leaves(kept[name], self.device) for name in ("weights", "theta"))
+                self.outer.window.append(self._inner_step(number, weights, theta))
+
+
+def _leaves(tensors: Tensors, device: torch.device) -> Tensors:
+    return [tensor.detach().to(device).requires_grad_() for tensor in tensors]

@@ -69,14 +69,13 @@ class Outer:
         """
         batch = self.batches[self.updates]
         loss = problem.loss(weights, to_unit(batch.images), batch.labels, batch.size)
-        outer_grad = self.collective.sum(torch.autograd.grad(loss, weights))
+        loss, *outer_grad = self.collective.sum([loss.detach(), *torch.autograd.grad(loss, weights)])
         grads = adjoint_hypergradient(problem, list(self.window), outer_grad, self.sgd, self.collective, latest)
         for weight, grad in zip(self.augmenter.parameters(), grads, strict=True):
             weight.grad = grad
         self.optimizer.step()
         self.updates += 1
         self.theta = self._theta_now()
-        (loss,) = self.collective.sum([loss.detach()])
         return loss, torch.stack(torch._foreach_norm(grads)).norm()
 
     def _theta_now(self) -> Tensors:
@@ -84,38 +83,28 @@ class Outer:
         return [weight.detach().clone().requires_grad_() for weight in self.augmenter.parameters()]
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on; of the window, the steps that it will still reach."""
+        """All that the next update depends on.
+
+        Of the window, only the steps that it will still reach, and of a step only what does not follow from its number:
+        images and noise differ from worker to worker, and a state is that of all of them.
+        """
         assert self.window.maxlen is not None
         reached = list(self.window)[-self.window.maxlen + 1 :] if self.window.maxlen > 1 else []
         return {
             "augmenter": self.augmenter.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "updates": self.updates,
-            "window": [_step_to_dict(step) for step in reached],
+            "window": [{"weights": _detached(step.weights), "theta": _detached(step.theta)} for step in reached],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from `state_dict`."""
+        """Goes on from `state_dict`, with an empty window that the caller fills again."""
         self.augmenter.load_state_dict(state["augmenter"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates = state["updates"]
-        self.window.clear()
-        self.window.extend(_step_from_dict(step) for step in state["window"])
         self.theta = self._theta_now()
+        self.window.clear()
 
 
-def _step_to_dict(step: InnerStep) -> dict[str, Any]:
-    return {
-        "weights": [weight.detach() for weight in step.weights],
-        "theta": [weight.detach() for weight in step.theta],
-        "images": step.images,
-        "labels": step.labels,
-        "params": list(step.params),
-        "size": step.size,
-        "lr": step.lr,
-    }
-
-
-def _step_from_dict(values: dict[str, Any]) -> InnerStep:
-    leaves = {key: [weight.requires_grad_() for weight in values[key]] for key in ("weights", "theta")}
-    return InnerStep(**{**values, **leaves, "params": tuple(values["params"])})
+def _detached(tensors: Tensors) -> Tensors:
+    return [tensor.detach() for tensor in tensors]

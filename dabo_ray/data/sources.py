@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,11 +96,14 @@ def _fashion_mnist(root: Path) -> Source:
 
 
 def _paired(folder: Path, images: Tensor, labels: Tensor) -> Images:
-    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+    """The images of Fashion-MNIST with their labels."""
+    if images.shape[1:] != (28, 28) or labels.ndim != 1 or len(images) != len(labels):
         raise DataError(
-            f"{folder}: expected (N, H, W) images and N labels, found {tuple(images.shape)} and {tuple(labels.shape)}; "
-            "get the files again"
+            f"{folder}: expected (N, 28, 28) images and N labels, found {tuple(images.shape)} and "
+            f"{tuple(labels.shape)}; get the files again"
         )
+    if labels.max() > 9:
+        raise DataError(f"{folder}: expected labels from 0 to 9, found {int(labels.max())}; get the files again")
     return Images(images.unsqueeze(1).contiguous(), labels.long())
 
 
@@ -111,17 +116,19 @@ def read_idx(path: Path) -> Tensor:
     try:
         with gzip.open(path) as file:
             content = file.read()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}); get the file again") from None
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise DataError(f"{path} is not an idx file of unsigned bytes; get the file again")
     start = 4 + 4 * content[3]
     shape = struct.unpack(f">{content[3]}I", content[4:start])
-    expected = int(torch.tensor(shape).prod())
+    expected = math.prod(shape)
     if len(content) - start != expected:
         raise DataError(
             f"{path} holds {len(content) - start} bytes, its header promises {expected}; get the file again"
         )
+    if expected == 0:
+        raise DataError(f"{path} is empty: its header says {shape}; get the file again")
     return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).reshape(shape)
 
 

@@ -82,7 +82,7 @@ class Pools:
         is_select[self.select] = True
         rest = torch.nonzero(~is_select).flatten()
         generator = torch.Generator().manual_seed(derive(seed, "outer"))
-        fraction = outer_fraction * len(self.labelled) / len(rest)
+        fraction = outer_fraction * len(self.labelled) / max(1, len(rest))
         outer, train = (rest[part] for part in stratified_split(self.labelled.labels[rest], [fraction], generator))
         fit = [train, *([] if learned else [outer]), *([self.select] if final else [])]
         roles = Roles(
@@ -90,11 +90,16 @@ class Pools:
             outer=self.shifted.take(outer) if learned else None,
             score=self.test if final else self.shifted.take(self.select),
         )
-        for name, images in (("train", roles.fit), ("outer", roles.outer), ("select", roles.score)):
+        if len(train) == 0:
+            raise DataError(
+                f"{len(self.labelled)} labelled images leave none to train on; raise data.num_labels, or lower "
+                "data.outer_fraction or data.select_fraction"
+            )
+        for name, images in (("outer", roles.outer), ("test" if final else "select", roles.score)):
             if images is not None and len(images) == 0:
                 raise DataError(
-                    f"{len(self.labelled)} labelled images leave none for {name}; raise data.num_labels or the "
-                    f"fraction of {name}"
+                    f"{len(self.labelled)} labelled images leave none for {name}; raise data.{name}_fraction"
+                    f"{'' if name == 'test' else ' or data.num_labels'}"
                 )
         return roles
 

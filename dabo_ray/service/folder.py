@@ -10,10 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dabo_ray.config import Study
-from dabo_ray.study_file import ConfigError, read_study, to_dict
+from dabo_ray.study_file import ConfigError, read_study, to_dict, to_yaml
 
 CHANGEABLE = ("resources.", "tracking.", "storage", "database", "data.root")
 """Keys that may differ when a study is gone on with: where it runs, not what it asks."""
@@ -39,18 +37,11 @@ def held_folder(study: Study, comment: str, *, resume: bool) -> Iterator[Path]:
     """
     folder = study_folder(study)
     resolved = folder / "study.yaml"
-    if resolved.exists():
-        if not resume:
-            raise ConfigError(
-                f"the study {study.study!r} was started before, in {folder}. Add --resume to go on with it or to see "
-                f"its results again, --set study=NAME to run it under another name, or remove the folder"
-            )
-        _check_same(read_study(resolved), study)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a")
     except OSError as error:
-        raise ConfigError(f"cannot write to the study's folder {folder}: {error.strerror}") from None
+        raise _unwritable(folder, error) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,12 +49,25 @@ def held_folder(study: Study, comment: str, *, resume: bool) -> Iterator[Path]:
             raise ConfigError(
                 f"the study {study.study!r} is being run by another process; wait for it or stop it"
             ) from None
+        if resolved.exists():
+            if not resume:
+                raise ConfigError(
+                    f"the study {study.study!r} was started before, in {folder}. Add --resume to go on with it or to "
+                    f"see its results again, --set study=NAME to run it under another name, or remove the folder"
+                )
+            _check_same(read_study(resolved), study)
         lines = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
-        text = yaml.safe_dump(to_dict(study), sort_keys=False, allow_unicode=True, width=110)
         temporary = resolved.with_suffix(".tmp")
-        temporary.write_text(lines + text, encoding="utf-8")
-        os.replace(temporary, resolved)
+        try:
+            temporary.write_text(lines + to_yaml(study), encoding="utf-8")
+            os.replace(temporary, resolved)
+        except OSError as error:
+            raise _unwritable(folder, error) from None
         yield folder
+
+
+def _unwritable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot write to the study's folder {folder}: {error.strerror}; change storage or mend it")
 
 
 def write_provenance(folder: Path, provenance: Mapping[str, str]) -> None:

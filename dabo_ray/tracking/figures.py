@@ -197,10 +197,13 @@ def accuracy_by_cost(arms: Arms) -> str | None:
     return _data_uri(figure)
 
 
-def learned_distribution(results: Sequence[TrialResult], records: Records) -> dict[str, str]:
+def learned_distribution(
+    results: Sequence[TrialResult], records: Records, true_spread: Mapping[str, float]
+) -> dict[str, str]:
     """Spread of the transformations by epoch in the final phase, by the name of the metric.
 
-    One line per arm that has one: the mean of its seeds, and the band between the least and the greatest.
+    One line per arm that has one: the mean of its seeds, and the band between the least and the greatest. A dashed
+    line where the images that are scored are spread in truth, if `true_spread` knows.
     """
     histories = defaultdict(list)
     for result in results:
@@ -216,6 +219,8 @@ def learned_distribution(results: Sequence[TrialResult], records: Records) -> di
                 axes.plot(epochs, [np.mean(v) for v in values], label=_label(arm), **style)
                 low, high = [min(v) for v in values], [max(v) for v in values]
                 axes.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        if name in true_spread:
+            axes.axhline(true_spread[name], color="#374151", linestyle="--", linewidth=1.2, label="the shift itself")
         quantity, unit = name.split("_spread_")
         axes.set_ylim(bottom=0)
         _epoch_axis(axes)

@@ -24,6 +24,7 @@ logger = logging.getLogger("dabo_ray")
 
 UI_ADDRESS = "http://127.0.0.1:5000"
 SECONDS_BETWEEN_TRIES = 15.0
+SECONDS_BETWEEN_LOGS = 5.0
 SECONDS_OF_PATIENCE_AT_CLOSE = 5.0
 
 
@@ -92,6 +93,8 @@ class Tracker:
             verbose=verbose,
             started_ms=now_ms(),
         )
+        self._epochs: dict[str, list[dict[str, float]]] = {}
+        self._logged_at: dict[str, float] = {}
         self._lost: list[str] = []
         self._warned = self._finished = False
         self._closing = threading.Event()
@@ -105,12 +108,25 @@ class Tracker:
         self._put(f"the start of {trial.name}", partial(self._runs.start_trial, trial, now_ms()))
 
     def epoch_ended(self, trial: Trial, metrics: Mapping[str, float]) -> None:
-        """Log the metrics of an epoch at step `epoch`, unless that epoch is there already."""
-        self._put(f"an epoch of {trial.name}", partial(self._runs.log_epochs, trial, [dict(metrics)], now_ms()))
+        """Log the metrics of an epoch at step `epoch`, unless that epoch is there already.
+
+        Short epochs are logged together every few seconds: a call to the store costs as much as some of them.
+        """
+        self._epochs.setdefault(trial.name, []).append(dict(metrics))
+        if time.monotonic() - self._logged_at.get(trial.name, -math.inf) >= SECONDS_BETWEEN_LOGS:
+            self._log_epochs(trial)
+
+    def _log_epochs(self, trial: Trial) -> None:
+        records = self._epochs.pop(trial.name, [])
+        self._logged_at[trial.name] = time.monotonic()
+        if records:
+            self._put(f"epochs of {trial.name}", partial(self._runs.log_epochs, trial, records, now_ms()))
 
     def trial_ended(self, result: TrialResult) -> None:
         """Complete the trial's run with epochs that are missing, picture, outcome and reason, and end it."""
         trial, at_ms = result.trial, now_ms()
+        self._log_epochs(trial)
+        del self._logged_at[trial.name]
         # One by one, so that a broken file costs no more than itself.
         self._put(f"missed epochs of {trial.name}", partial(self._runs.log_missed_epochs, trial, at_ms))
         if result.metrics:

@@ -81,17 +81,15 @@ class StudyRuns:
             self._client.update_run(run.run_id, status="RUNNING")
             run.status = "RUNNING"
         if run.outcome != Outcome.RUNNING:
-            self._log(run.run_id, tags={"dabo_ray.outcome": Outcome.RUNNING, "dabo_ray.reason": ""})
+            self._log_tags(run.run_id, {"dabo_ray.outcome": Outcome.RUNNING, "dabo_ray.reason": ""})
             run.outcome = Outcome.RUNNING
 
     def log_epochs(self, trial: Trial, records: Iterable[Mapping[str, float]], at_ms: int) -> None:
         """Log those epochs that are not there yet."""
         run = self._run_of(trial, at_ms)
-        for record in records:
-            step = int(record["epoch"])
-            if step not in run.steps:
-                self._log(run.run_id, metrics=record, step=step, at_ms=at_ms)
-                run.steps.add(step)
+        new = {int(record["epoch"]): record for record in records if int(record["epoch"]) not in run.steps}
+        self._log_metrics(run.run_id, new, at_ms)
+        run.steps |= new.keys()
 
     def log_missed_epochs(self, trial: Trial, at_ms: int) -> None:
         """Log what the trial's worker has written down and no driver has logged."""
@@ -115,14 +113,14 @@ class StudyRuns:
         run = self._run_of(result.trial, at_ms)
         if run.outcome != result.outcome:
             if result.reason or run.outcome == INTERRUPTED:
-                self._log(run.run_id, tags={"dabo_ray.reason": result.reason})
+                self._log_tags(run.run_id, {"dabo_ray.reason": result.reason})
             self._client.set_terminated(run.run_id, RUN_STATUS[result.outcome], at_ms)
-            self._log(run.run_id, tags={"dabo_ray.outcome": result.outcome})
+            self._log_tags(run.run_id, {"dabo_ray.outcome": result.outcome})
         del self._trials[result.trial.name]
 
     def log_summary(self, metrics: Mapping[str, float], at_ms: int) -> None:
         """Log metrics of the whole study."""
-        self._log(self._parent_id, metrics=metrics, at_ms=at_ms)
+        self._log_metrics(self._parent_id, {0: metrics}, at_ms)
 
     def attach(self, path: Path) -> None:
         """Hang a file on the parent run."""
@@ -132,7 +130,7 @@ class StudyRuns:
         """End the parent run, and those of trials that did not end."""
         for run in self._search(f"tags.`mlflow.parentRunId` = '{self._parent_id}' and attributes.status = 'RUNNING'"):
             reason = "the study was stopped before this trial ended"
-            self._log(run.info.run_id, tags={"dabo_ray.outcome": INTERRUPTED, "dabo_ray.reason": reason})
+            self._log_tags(run.info.run_id, {"dabo_ray.outcome": INTERRUPTED, "dabo_ray.reason": reason})
             self._client.set_terminated(run.info.run_id, "KILLED", at_ms)
         self._trials.clear()
         self._client.set_terminated(self._parent_id, status, at_ms)
@@ -182,7 +180,7 @@ class StudyRuns:
         run = found[0] if found else self._create_run(self.study, tags, self.started_ms)
         if found:
             self._client.update_run(run.info.run_id, status="RUNNING")
-            self._log(run.info.run_id, tags=tags)
+            self._log_tags(run.info.run_id, tags)
         self._log_new_params(run, self.params)
         return str(run.info.run_id)
 
@@ -252,23 +250,21 @@ class StudyRuns:
         for start in range(0, len(new), MAX_PARAMS_OR_TAGS):
             self._client.log_batch(run.info.run_id, params=new[start : start + MAX_PARAMS_OR_TAGS])
 
-    def _log(
-        self,
-        run_id: str,
-        *,
-        metrics: Mapping[str, float] | None = None,
-        tags: Mapping[str, str] | None = None,
-        step: int = 0,
-        at_ms: int = 0,
-    ) -> None:
-        from mlflow.entities import Metric, RunTag
+    def _log_metrics(self, run_id: str, by_step: Mapping[int, Mapping[str, float]], at_ms: int) -> None:
+        from mlflow.entities import Metric
 
-        # MLflow would store infinity as 1.8e308, which ruins the curve.
-        finite = {name: value for name, value in (metrics or {}).items() if name != "epoch" and math.isfinite(value)}
-        entries = [Metric(name, finite[name], at_ms, step) for name in sorted(finite, key=LAST_METRIC.__eq__)]
+        entries = []
+        for step, metrics in by_step.items():
+            # MLflow would store infinity as 1.8e308, which ruins the curve.
+            finite = {name: value for name, value in metrics.items() if name != "epoch" and math.isfinite(value)}
+            entries += [Metric(name, finite[name], at_ms, step) for name in sorted(finite, key=LAST_METRIC.__eq__)]
         for start in range(0, len(entries), MAX_METRICS):
             self._client.log_batch(run_id, metrics=entries[start : start + MAX_METRICS])
-        texts = [RunTag(name, value) for name, value in _tags(tags or {}).items()]
+
+    def _log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        texts = [RunTag(name, value) for name, value in _tags(tags).items()]
         for start in range(0, len(texts), MAX_PARAMS_OR_TAGS):
             self._client.log_batch(run_id, tags=texts[start : start + MAX_PARAMS_OR_TAGS])
 

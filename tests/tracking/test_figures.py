@@ -97,7 +97,7 @@ def test_nothing_to_show_gives_no_figure():
     assert figures.accuracy_by_cost([arm("flip", [90], cost_ratio=None)]) is None
     assert figures.learning_curves(trials, {}) is None
     assert figures.accuracy_by_setting(trials) == {}
-    assert figures.learned_distribution(trials, {}) == {}
+    assert figures.learned_distribution(trials, {}, {}) == {}
 
 
 def test_arm_figures_name_every_arm():
@@ -193,10 +193,11 @@ def test_learned_distribution_is_mean_and_range_over_seeds(monkeypatch):
         "final-none": [{"epoch": 1, "train_loss": 1.0}],
         "search": [{"epoch": 1, "scale_spread_percent": 3.0}],
     }
-    shown = figures.learned_distribution(trials, records)
+    shown = figures.learned_distribution(trials, records, {"rotation_spread_deg": 26.0, "scale_spread_percent": 3.0})
     assert list(shown) == ["rotation_spread_deg"]
-    assert {"learned-1", "rotation spread (deg)"} <= texts(svg_of(shown["rotation_spread_deg"]))
-    (line,) = drawn[0].axes[0].lines
+    assert {"learned-1", "rotation spread (deg)", "the shift itself"} <= texts(svg_of(shown["rotation_spread_deg"]))
+    line, truth = drawn[0].axes[0].lines
+    assert list(truth.get_ydata()) == [26, 26]
     assert line.get_xydata().tolist() == [[1, 12], [2, 20]]
     (band,) = drawn[0].axes[0].collections
     assert band.get_paths()[0].get_extents().extents.tolist() == [1, 10, 2, 20]

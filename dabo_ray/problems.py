@@ -1,0 +1,182 @@
+"""What is wrong in a study file, in words: where, what was given, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from dabo_ray.config import Section, Study
+
+Loc = tuple[int | str, ...]
+
+SPACE_FORMS = "{int: [low, high]}, {float: [low, high]} (both may have log: true) or {choice: [...]}"
+_SEARCHABLE = ("classifier", "augmenter", "bilevel")
+_KINDS = {str: "text", bool: "true/false", int: "a number", float: "a number", list: "a list", dict: "a section"}
+_NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a section"}
+_LIMITS = {"ge": "of at least {}", "gt": "over {}", "le": "at most {}", "lt": "under {}"}
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+_short.maxlevel = 3
+
+
+def problems_of(error: ValidationError, raw: Mapping[str, Any]) -> dict[Loc, str]:
+    """Place in the file -> what is wrong there, one text for each place.
+
+    Args:
+        error: pydantic's.
+        raw: what was checked.
+    """
+    found: dict[Loc, str] = {}
+    for details in error.errors():
+        loc = _place(details["loc"])
+        found.setdefault(loc, _text(loc, details, raw))
+    return found
+
+
+def shown(value: Any) -> str:
+    """A value of a study file with its kind."""
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else _short.repr(value)
+    return f"{text} ({_KINDS.get(type(value), type(value).__name__)})"
+
+
+def unknown_setting(key: str) -> str:
+    """Says of a key of `search.space` that it cannot be searched, and what can."""
+    known = settings()
+    near = [path for path in known if path.endswith(f".{key}")] or difflib.get_close_matches(key, known, n=1)
+    return f"not a setting that can be searched; {_did_you_mean(near)}settings: {', '.join(known)}"
+
+
+def settings() -> list[str]:
+    """Key paths that may stand in `search.space`."""
+    return [path for path in _every_key(Study) if path.startswith(tuple(f"{section}." for section in _SEARCHABLE))]
+
+
+def _place(loc: Loc) -> Loc:
+    """Where the reader wrote it: without the names of union members, and a range or choice as a whole."""
+    if loc[:2] == ("search", "space"):
+        return loc[:3]
+    return loc[:2] if loc[0] == "resources" else loc
+
+
+def _text(loc: Loc, details: ErrorDetails, raw: Mapping[str, Any]) -> str:
+    kind = details["type"]
+    if kind == "value_error":
+        return str(details["ctx"]["error"])
+    if kind == "extra_forbidden" and loc[:2] != ("search", "space"):
+        return _unknown_key(loc)
+    if kind == "missing" and loc[:2] != ("search", "space"):
+        example = ", for example `data: {name: digits}`" if loc == ("data",) else ""
+        return f"missing; give {_allowed_at(loc)}{example}"
+    given = _value_at(raw, loc)
+    hint = ""
+    if isinstance(given, str) and kind in {"int_type", "float_type"} and _NUMBER.fullmatch(given):
+        hint = ", without quotes"
+    if kind == "string_type" and isinstance(given, (bool, int, float)):
+        hint = ", in quotes"
+    if kind == "finite_number":
+        hint = " that is finite"
+    if given is None and _section_at(loc) and not _field_at(loc).is_required():
+        hint = ", or remove the key to have the defaults"
+    return f"got {shown(given)}; give {_allowed_at(loc)}{hint}"
+
+
+def _allowed_at(loc: Loc) -> str:
+    """What may stand at a place."""
+    if loc[:2] == ("search", "space"):
+        return SPACE_FORMS if len(loc) > 2 else f"a section of key paths, each with {SPACE_FORMS}"
+    if section := _section_at(loc):
+        return f"a section with the keys {', '.join(section.model_fields)}"
+    if isinstance(loc[-1], int):
+        return _allowed(get_args(_field_at(loc[:-1]).annotation)[0], ())
+    field = _field_at(loc)
+    return _allowed(field.annotation, field.metadata)
+
+
+def _allowed(annotation: Any, metadata: Sequence[Any]) -> str:
+    """The values of a type in words, with their limits."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _allowed(args[0], [m for extra in args[1:] for m in getattr(extra, "metadata", [extra])])
+    if origin in (Union, UnionType):
+        return " or ".join(_allowed(arg, ()) for arg in args)
+    if origin is Literal:
+        *others, last = map(repr, args)
+        return f"{', '.join(others)} or {last}" if others else last
+    if annotation is NoneType:
+        return "null"
+    if origin is list:
+        return f"a list with items from {_allowed(args[0], ())}"
+    limits = {key: getattr(m, key) for m in metadata for key in _LIMITS if hasattr(m, key)}
+    words = " and ".join(_LIMITS[key].format(limit) for key, limit in limits.items())
+    if limits.keys() == {"ge", "le"}:
+        words = f"from {limits['ge']} to {limits['le']}"
+    text = f"{_NOUNS[origin or annotation]} {words}".strip()
+    for extra in metadata:
+        if hasattr(extra, "multiple_of"):
+            text += f", a multiple of {extra.multiple_of}"
+        if hasattr(extra, "min_length"):
+            text += ", not empty"
+        if getattr(extra, "pattern", None):
+            text += ": up to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
+    return text
+
+
+def _unknown_key(loc: Loc) -> str:
+    section = _section_at(loc[:-1])
+    assert section
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    if not near:
+        near = [path for path in _every_key(Study) if path.endswith(f".{loc[-1]}")]
+    return f"unknown key; {_did_you_mean(near)}known keys: {', '.join(known)}"
+
+
+def _did_you_mean(near: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(near)}? " if near else ""
+
+
+def _every_key(section: type[Section], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        inner = _section_of(field)
+        if inner:
+            yield from _every_key(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _section_of(field: FieldInfo) -> type[Section] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def _section_at(loc: Loc) -> type[Section] | None:
+    """The section of the schema at a key path, or None."""
+    section: type[Section] | None = Study
+    for part in loc:
+        field = section.model_fields.get(str(part)) if section else None
+        section = _section_of(field) if field else None
+    return section
+
+
+def _field_at(loc: Loc) -> FieldInfo:
+    section = _section_at(loc[:-1])
+    assert section, loc
+    return section.model_fields[str(loc[-1])]
+
+
+def _value_at(raw: Any, loc: Loc) -> Any:
+    for part in loc:
+        raw = raw[part]
+    return raw

@@ -1,0 +1,166 @@
+"""A bilevel problem in float64 and the plain way to its hypergradient: differentiate through all of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from dabo_ray.augment.learned import AffineAugmenter
+from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep
+from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.data.sources import load
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@dataclass
+class Problem:
+    """A window of updates of a real network on digits, from a state with momentum already in it.
+
+    Only the forward passes are shared with the code under test.
+    """
+
+    network: nn.Module
+    augmenter: AffineAugmenter
+    sgd: Sgd
+    num_steps: int
+    inner_steps: int
+    """Updates that share an augmenter (M)."""
+
+    images_per_step: int = 6
+    weights: list[Tensor] = field(init=False)
+    velocity: list[Tensor] = field(init=False)
+    thetas: list[list[Tensor]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.network.double().train()
+        self.augmenter.double()
+        generator = torch.Generator().manual_seed(1)
+
+        def like(tensors, scale):
+            return [scale * torch.randn(t.shape, dtype=torch.float64, generator=generator) for t in tensors]
+
+        self.weights = [weight.detach().clone() for weight in self.network.parameters()]
+        self.velocity = like(self.weights, 0.01)
+        theta = [weight.detach().clone() for weight in self.augmenter.parameters()]
+        self.thetas = [
+            [weight + noise for weight, noise in zip(theta, like(theta, 0.05), strict=True)]
+            for _ in range(-(-self.num_steps // self.inner_steps))
+        ]
+        digits = load("digits", Path()).labelled
+        self.images = digits.images.double() / 255
+        self.labels = digits.labels
+        self.noise = torch.rand(len(digits), self.augmenter.noise, dtype=torch.float64, generator=generator) * 2 - 1
+        self.inner = InnerProblem(self.augment, self.loss)
+
+    def augment(self, theta, images: Tensor, params: tuple[Tensor, ...]) -> Tensor:
+        names = [name for name, _ in self.augmenter.named_parameters()]
+        return functional_call(self.augmenter, dict(zip(names, theta, strict=True)), (images, *params))
+
+    def loss(self, weights, images: Tensor, labels: Tensor, size: int) -> Tensor:
+        values = dict(zip((name for name, _ in self.network.named_parameters()), weights, strict=True))
+        values |= {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        return cross_entropy(functional_call(self.network, values, (images,)), labels, reduction="sum") / size
+
+    def rows(self, number: int) -> slice:
+        return slice(number * self.images_per_step, (number + 1) * self.images_per_step)
+
+    def lr(self, number: int) -> float:
+        return 0.1 / (1 + 0.3 * number)
+
+    def outer_loss(self, weights) -> Tensor:
+        rows = slice(-16, None)
+        return self.loss(weights, self.images[rows], self.labels[rows], 16)
+
+    def window(self) -> tuple[list[InnerStep], list[Tensor]]:
+        """The updates as training makes them, one after the other without a graph; and the weights after the last."""
+        weights, velocity = [w.clone().requires_grad_() for w in self.weights], self.velocity
+        steps = []
+        for number in range(self.num_steps):
+            rows = self.rows(number)
+            theta = [part.clone().requires_grad_() for part in self.thetas[number // self.inner_steps]]
+            steps.append(
+                InnerStep(
+                    weights=weights,
+                    theta=theta,
+                    images=self.images[rows],
+                    labels=self.labels[rows],
+                    params=(self.noise[rows],),
+                    size=self.images_per_step,
+                    lr=self.lr(number),
+                )
+            )
+            augmented = self.augment(theta, self.images[rows], (self.noise[rows],)).detach()
+            grads = torch.autograd.grad(
+                self.loss(weights, augmented, self.labels[rows], self.images_per_step), weights
+            )
+            updated = self.sgd.step(weights, velocity, grads, self.lr(number))
+            weights, velocity = updated.weights, updated.velocity
+        return steps, weights
+
+    def outer_grad(self, weights) -> list[Tensor]:
+        return list(torch.autograd.grad(self.outer_loss(weights), weights))
+
+    def unrolled_loss(self, thetas, *, create_graph: bool) -> Tensor:
+        """The outer loss as a function of all augmenters of the window; SGD is written out as its definition reads."""
+        weights = [w.clone().requires_grad_() for w in self.weights]
+        velocity = self.velocity
+        mu, decay = self.sgd.momentum, self.sgd.weight_decay
+        for number in range(self.num_steps):
+            rows = self.rows(number)
+            augmented = self.augment(thetas[number // self.inner_steps], self.images[rows], (self.noise[rows],))
+            loss = self.loss(weights, augmented, self.labels[rows], self.images_per_step)
+            grads = torch.autograd.grad(loss, weights, create_graph=create_graph)
+            d = [g + decay * w for g, w in zip(grads, weights, strict=True)]
+            velocity = [mu * m + part for m, part in zip(velocity, d, strict=True)]
+            direction = [part + mu * m for part, m in zip(d, velocity, strict=True)] if self.sgd.nesterov else velocity
+            weights = [w - self.lr(number) * part for w, part in zip(weights, direction, strict=True)]
+        return self.outer_loss(weights)
+
+    def unrolled_hypergradient(self) -> list[Tensor]:
+        """Double backward through every update at once, summed over the augmenters of the window."""
+        thetas = [[part.clone().requires_grad_() for part in theta] for theta in self.thetas]
+        flat = [part for theta in thetas for part in theta]
+        grads = torch.autograd.grad(self.unrolled_loss(thetas, create_graph=True), flat)
+        size = len(thetas[0])
+        return [sum(grads[index::size], torch.zeros(())) for index in range(size)]
+
+
+MakeProblem = Callable[..., Problem]
+
+
+@pytest.fixture
+def make_problem() -> MakeProblem:
+    """Makes a problem; the network's and the augmenter's first weights are always the same."""
+
+    def make(
+        network: nn.Module, *, num_steps: int = 1, inner_steps: int = 1, sgd: Sgd = Sgd(), centred: bool = True
+    ) -> Problem:
+        return Problem(network, AffineAugmenter(6, 8, centred=centred), sgd, num_steps, inner_steps)
+
+    torch.manual_seed(0)
+    return make
+
+
+def relative_error(ours, theirs) -> float:
+    """Of all tensors as one vector, so that a small tensor is not judged by its own rounding."""
+    ours, theirs = (torch.cat([part.detach().flatten() for part in parts]) for parts in (ours, theirs))
+    return float((ours - theirs).norm() / theirs.norm())
+
+
+@pytest.fixture(name="relative_error")
+def _relative_error():
+    return relative_error

@@ -1,0 +1,331 @@
+"""Whole training runs: against an ordinary loop of PyTorch, against themselves, resumed, and gone wrong."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from dabo_ray.augment.fixed import FIXED, FixedAugmentation, Flip, Identity, TrivialAugmentWide
+from dabo_ray.augment.learned import AffineAugmenter, Frozen
+from dabo_ray.bilevel.collectives import OneWorker
+from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.loop import Diverged, Schedule, Training
+from dabo_ray.bilevel.outer import Outer
+from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.sources import Images, load
+from dabo_ray.models.normalize import Normalize
+from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.seeds import derive
+
+CPU = torch.device("cpu")
+BATCH = 16
+SGD = Sgd(momentum=0.9, weight_decay=5e-4, nesterov=True)
+
+
+def part(start: int, stop: int) -> Images:
+    return load("digits", Path()).labelled.take(torch.arange(start, stop))
+
+
+def network(*, batch_norm: bool) -> nn.Module:
+    torch.manual_seed(0)
+    body: nn.Module = SmallCnn(1, 10, width=8)
+    if batch_norm:
+        body = nn.Sequential(
+            nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.Flatten(), nn.Linear(8, 10),
+        )  # fmt: skip
+    return nn.Sequential(Normalize.of(part(0, 200).images), body)
+
+
+def augmenter() -> AffineAugmenter:
+    torch.manual_seed(1)
+    return AffineAugmenter(6, 8)
+
+
+def training(
+    augmentation: FixedAugmentation | AffineAugmenter,
+    *,
+    inner_steps: int = 1,
+    truncation: int = 1,
+    epochs: int = 3,
+    lr: float = 0.1,
+    seed: int = 0,
+    batch_norm: bool = True,
+    score_name: str = "select_accuracy",
+    device: torch.device = CPU,
+) -> Training:
+    """5 steps an epoch; 3 outer batches a pass."""
+    outer = None
+    if isinstance(augmentation, AffineAugmenter):
+        augmentation.to(device)
+        outer = Outer(
+            augmentation,
+            Batches(part(200, 250), BATCH, derive(seed, "outer"), Share(), device),
+            inner_steps=inner_steps,
+            truncation=truncation,
+            sgd=SGD,
+            make_optimizer=lambda weights: torch.optim.Adam(weights, 0.01),
+            collective=OneWorker(),
+        )
+    return Training(
+        network(batch_norm=batch_norm).to(device),
+        augmentation,
+        outer=outer,
+        fit=Batches(part(0, 90), BATCH, derive(seed, "fit"), Share(), device),
+        score=part(300, 400),
+        score_name=score_name,
+        schedule=Schedule(epochs=epochs, lr=lr),
+        sgd=SGD,
+        seed=seed,
+        collective=OneWorker(),
+    )
+
+
+def records(run: Training) -> list[dict[str, float]]:
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in run.epochs()]
+
+
+def assert_same(ours, theirs) -> None:
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.equal(one, other)
+
+
+class OrdinaryLoop:
+    """Training as every PyTorch tutorial has it, with the run's batches, noise and augmenters."""
+
+    def __init__(self, run: Training, thetas) -> None:
+        self.net = copy.deepcopy(run.classifier).train()
+        optimizer = torch.optim.SGD(self.net.parameters(), 1.0, momentum=0.9, weight_decay=5e-4, nesterov=True)
+        steps = run.schedule.epochs * len(run.fit)
+        cosine = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: run.schedule.lr * (1 + math.cos(math.pi * step / steps)) / 2
+        )
+        for number in range(steps):
+            batch = run.fit[number]
+            generator = torch.Generator().manual_seed(derive(run.seed, "augment", number))
+            params = run.augmentation.draw(BATCH, generator)
+            images = batch.images.float() / 255
+            if isinstance(run.augmentation, FixedAugmentation):
+                images = run.augmentation.apply(images, params)
+            else:
+                like = copy.deepcopy(run.augmentation)
+                for weight, value in zip(like.parameters(), thetas[number], strict=True):
+                    weight.data = value
+                images = like(images, *params).detach()
+            optimizer.zero_grad()
+            cross_entropy(self.net(images), batch.labels).backward()
+            optimizer.step()
+            cosine.step()
+
+
+def assert_equals(run: Training, ordinary: OrdinaryLoop) -> None:
+    for ours, theirs, first in zip(
+        run.weights, ordinary.net.parameters(), run.classifier.parameters(), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+        assert not torch.equal(ours, first)
+    for name, theirs in ordinary.net.named_buffers():
+        torch.testing.assert_close(run.buffers[name], theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("name", FIXED)
+def test_without_an_outer_problem_it_is_ordinary_training(name: str, batch_norm: bool) -> None:
+    run = training(FIXED[name](), batch_norm=batch_norm)
+    records(run)
+    assert_equals(run, OrdinaryLoop(run, None))
+
+
+@pytest.mark.parametrize(("inner_steps", "truncation"), [(1, 1), (1, 3), (4, 1), (4, 3), (2, 7)])
+def test_with_one_the_classifier_trains_as_ordinarily_on_the_same_augmenters(inner_steps, truncation) -> None:
+    run = training(augmenter(), inner_steps=inner_steps, truncation=truncation)
+    assert run.outer is not None
+    thetas, step = [], run._step
+
+    def watched(number: int):
+        thetas.append(run.outer.theta)
+        return step(number)
+
+    run._step = watched  # type: ignore[method-assign]
+    records(run)
+    assert int(run.buffers["1.1.num_batches_tracked"]) == 15
+    assert_equals(run, OrdinaryLoop(run, thetas))
+    # 15 updates of the classifier, 5 in each epoch: the count goes on across epochs.
+    changed = [number for number in range(1, 15) if not torch.equal(thetas[number][0], thetas[number - 1][0])]
+    assert changed == [number for number in range(1, 15) if number % inner_steps == 0]
+    assert run.outer.updates == 15 // inner_steps
+
+
+def test_same_seed_same_records_whatever_the_global_generator() -> None:
+    runs = []
+    for global_seed in (1, 2):
+        run = training(augmenter(), inner_steps=2, truncation=3)
+        torch.manual_seed(global_seed)
+        before = torch.get_rng_state()
+        runs.append(records(run))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert runs[0] == runs[1]
+    other = records(training(augmenter(), inner_steps=2, truncation=3, seed=1))
+    assert all(ours["train_loss"] != theirs["train_loss"] for ours, theirs in zip(runs[0], other, strict=True))
+
+
+def test_epochs_do_not_repeat_noise() -> None:
+    run = training(augmenter())
+    noise = torch.cat([run._inner_step(number, [], []).params[0] for number in range(15)])
+    assert len(torch.unique(noise, dim=0)) == 15 * BATCH
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+@pytest.mark.parametrize("inner_steps", [1, 4])
+@pytest.mark.parametrize("truncation", [1, 3, 8])
+def test_a_resumed_run_is_the_uninterrupted_run(stop: int, inner_steps: int, truncation: int) -> None:
+    settings = {"inner_steps": inner_steps, "truncation": truncation}
+    whole = training(augmenter(), **settings)
+    expected = records(whole)
+    first = training(augmenter(), **settings)
+    epochs = first.epochs()
+    begun = [next(epochs) for _ in range(stop)]
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    second = training(augmenter(), **settings)
+    second.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    rest = records(second)
+    assert [record["train_loss"] for record in begun] == [record["train_loss"] for record in expected[:stop]]
+    assert rest == expected[stop:]
+    assert_same(second.weights, whole.weights)
+    assert_same(second.buffers.values(), whole.buffers.values())
+
+
+def test_a_fixed_augmentation_resumes_too() -> None:
+    expected = records(training(Flip()))
+    first, second = training(Flip()), training(Flip())
+    next(first.epochs())
+    second.load_state_dict(first.state_dict())
+    assert records(second) == expected[1:]
+
+
+def test_two_runs_from_one_state_do_not_disturb_each_other() -> None:
+    first = training(Flip())
+    next(first.epochs())
+    state = copy.deepcopy(first.state_dict())
+    kept = copy.deepcopy(state)
+    run = training(Flip())
+    run.load_state_dict(state)
+    records(run)
+    assert_same(state["buffers"].values(), kept["buffers"].values())
+
+
+def test_the_state_after_an_epoch_follows_from_the_checkpoint_of_any_worker() -> None:
+    """A checkpoint is written by one worker, so it must hold nothing of its own share of the images."""
+    run = training(augmenter(), truncation=4)
+    next(run.epochs())
+    state = run.state_dict()
+    assert [set(kept) for kept in state["outer"]["window"]] == [{"weights", "theta"}] * 3
+
+
+def test_test_is_scored_once_and_select_after_every_epoch() -> None:
+    assert ["test_accuracy" in record for record in records(training(Flip(), score_name="test_accuracy"))] == [0, 0, 1]
+    assert ["select_accuracy" in record for record in records(training(Flip()))] == [1, 1, 1]
+
+
+def test_accuracy_uses_running_statistics_and_all_images() -> None:
+    run = training(Identity())
+    record = records(run)[-1]
+    ordinary = OrdinaryLoop(run, None).net.eval()
+    images = part(300, 400)
+    right = (ordinary(images.images.float() / 255).argmax(1) == images.labels).sum()
+    assert record["select_accuracy"] == 100 * int(right) / 100
+
+
+def test_records_hold_the_losses_of_the_epoch() -> None:
+    run = training(augmenter(), inner_steps=2)
+    for number, record in enumerate(run.epochs(), start=1):
+        assert record["epoch"] == number
+        assert record["learning_rate"] == pytest.approx(0.05 * (1 + math.cos(math.pi * (5 * number - 1) / 15)))
+        assert record["outer_loss"] > 0
+        assert record["hypergradient_norm"] > 0
+        assert all(math.isfinite(value) for value in record.values())
+
+
+def test_an_epoch_without_an_outer_update_has_no_outer_loss() -> None:
+    found = ["outer_loss" in record for record in records(training(augmenter(), inner_steps=7))]
+    assert found == [False, True, True]
+
+
+class Broken(Identity):
+    """Images that are not numbers, from one update on."""
+
+    def __init__(self, step: int) -> None:
+        self.calls, self.step = 0, step
+
+    def apply(self, images, params):
+        self.calls += 1
+        return images * math.nan if self.calls == self.step else images
+
+
+def run_to_divergence(run: Training) -> tuple[list[dict[str, float]], str]:
+    found: list[dict[str, float]] = []
+    with pytest.raises(Diverged) as error:
+        found.extend(run.epochs())
+    return found, str(error.value)
+
+
+def test_images_that_are_not_numbers_end_the_run() -> None:
+    found, message = run_to_divergence(training(Broken(8)))
+    assert message == "diverged at epoch 2, step 3"
+    assert len(found) == 1
+    assert all(math.isfinite(value) for value in found[0].values())
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_too_large_a_step_ends_the_run(learned: bool) -> None:
+    run = training(augmenter() if learned else Identity(), lr=1e12, batch_norm=False)
+    found, message = run_to_divergence(run)
+    assert message.startswith("diverged at epoch 1, step ")
+    assert found == []
+
+
+def test_weights_that_overflow_in_the_last_update_do_not_pass_as_trained() -> None:
+    run = training(Identity(), epochs=1, lr=1e38, batch_norm=False)
+    run.fit = Batches(part(0, 16), BATCH, 0, Share(), CPU)
+    found, message = run_to_divergence(run)
+    assert message == "diverged at epoch 1, step 1"
+    assert found == []
+
+
+@pytest.mark.parametrize(("inner_steps", "truncation"), [(1, 1), (2, 3)])
+@pytest.mark.parametrize("kind", ["learned", "frozen", "flip"])
+def test_steps_stay_on_the_device_and_never_wait_for_it(kind, inner_steps, truncation) -> None:
+    """On the meta device tensors have no values: looking at one, or mixing devices, is an error."""
+    made = {"learned": augmenter(), "frozen": Frozen(augmenter().to("meta")), "flip": Flip()}[kind]
+    run = training(made, inner_steps=inner_steps, truncation=truncation, device=torch.device("meta"))
+    run.classifier.train()
+    for number in range(4):
+        assert run._step(number).device.type == "meta"
+    assert {part.device.type for part in (*run.weights, *run.velocity, *run.buffers.values())} == {"meta"}
+
+
+def test_a_run_resumes_on_another_device() -> None:
+    first = training(augmenter(), truncation=3)
+    next(first.epochs())
+    second = training(augmenter(), truncation=3, device=torch.device("meta"))
+    assert second.outer is not None
+    second.load_state_dict(first.state_dict())
+    second.classifier.train()
+    second._step(5)
+    for step in second.outer.window:
+        parts = (*step.weights, *step.theta, *step.params, step.images, step.labels)
+        assert {part.device.type for part in parts} == {"meta"}
+
+
+def test_hand_made_augmentation_draws_stay_on_the_cpu() -> None:
+    """There an augmentation sorts its images by operation without waiting for the device."""
+    run = training(TrivialAugmentWide(), device=torch.device("meta"))
+    assert {part.device.type for part in run._inner_step(0, [], []).params} == {"cpu"}
