@@ -31,7 +31,8 @@ def stratified_split(labels: Tensor, fractions: Sequence[float], generator: torc
         bounds = [*(cumulative * len(members)).round().long().tolist(), len(members)]
         for part, low, high in zip(parts, bounds[:-1], bounds[1:], strict=True):
             part.append(members[low:high])
-    return [torch.cat(part).sort().values for part in parts]
+    none = labels.new_empty(0)
+    return [torch.cat([none, *part]).sort().values for part in parts]
 
 
 @dataclass(frozen=True)

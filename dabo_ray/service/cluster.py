@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 LOCAL_TRIALS = 1024
 """Trial processes that a local Ray admits; CPUs and GPUs are the real limit."""
@@ -23,7 +24,7 @@ QUIET = {
 
 @contextmanager
 def connected(*, verbose: bool, dashboard: bool) -> Iterator[Mapping[str, float]]:
-    """Connects to Ray; gives the cluster's resources.
+    """Connects to Ray, and leaves it at the end; gives the cluster's resources.
 
     Args:
         verbose: let Ray's own messages through.
@@ -48,6 +49,10 @@ def connected(*, verbose: bool, dashboard: bool) -> Iterator[Mapping[str, float]
 
         resources = {TRIAL_RESOURCE: LOCAL_TRIALS}
         ray.init(resources=resources, include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
+        # Whoever reads this file can run code in the cluster; Ray writes it under the user's mask.
+        token = Path.home() / ".ray" / "auth_token"
+        if token.is_file():
+            token.chmod(0o600)
     try:
         yield ray.cluster_resources()
     finally:

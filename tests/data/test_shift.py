@@ -1,0 +1,119 @@
+"""The known shift: drawn uniformly, applied as torchvision does, and nothing at zero."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tv
+from torchvision.transforms.v2.functional import InterpolationMode
+
+from dabo_ray.data.shift import shifted
+from dabo_ray.data.sources import Images
+
+# Kolmogorov and Smirnov: 2000 uniform draws pass with a chance of 0.997.
+QUANTILE_ERROR = 2 * 1.8 / math.sqrt(2000)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def copies(image: Tensor, num: int) -> Images:
+    return Images(image.expand(num, *image.shape).clone(), torch.arange(num) % 7)
+
+
+def spot(row: int, column: int, side: int = 65) -> Tensor:
+    image = torch.zeros(1, side, side, dtype=torch.uint8)
+    image[0, row - 2 : row + 3, column - 2 : column + 3] = 255
+    return image
+
+
+def centres(images: Tensor) -> Tensor:
+    """Centre of mass of each image as (x, y) in pixels from the middle."""
+    weights = images[:, 0].double()
+    axis = torch.arange(images.shape[-1], dtype=torch.float64) - (images.shape[-1] - 1) / 2
+    total = weights.sum((1, 2))
+    return torch.stack([(weights.sum(1) * axis).sum(1) / total, (weights.sum(2) * axis).sum(1) / total], 1)
+
+
+def quantile_error(drawn: Tensor, bound: float) -> float:
+    """Largest distance between the ordered draws and the quantiles of U(-bound, bound), as part of the bound."""
+    quantiles = (2 * torch.arange(1, len(drawn) + 1) / (len(drawn) + 1) - 1) * bound
+    return float((drawn.sort().values - quantiles).abs().max() / bound)
+
+
+def test_angles_are_uniform():
+    """A spot right of the middle tells its angle."""
+    x, y = centres(shifted(copies(spot(32, 52), 2000), 60, 0, seeded()).images).unbind(1)
+    assert torch.allclose(torch.hypot(x, y), torch.tensor(20.0, dtype=torch.float64), atol=0.3)
+    assert quantile_error(torch.rad2deg(torch.atan2(y, x)), 60) < QUANTILE_ERROR
+
+
+def test_moves_are_uniform_and_apart():
+    moves = centres(shifted(copies(spot(32, 32), 2000), 0, 0.25, seeded()).images) / 65
+    for along in moves.unbind(1):
+        assert quantile_error(along, 0.25) < QUANTILE_ERROR
+    assert abs(float(torch.corrcoef(moves.T)[0, 1])) < 0.08
+
+
+def test_against_torchvision():
+    """The angle is read off one image and given to torchvision's rotate for another that is turned with it."""
+    scene = torch.randint(0, 256, (3, 33, 33), dtype=torch.uint8, generator=seeded(1))
+    # The same generator draws the same angle, whatever the image.
+    x, y = centres(shifted(copies(spot(32, 52), 6), 40, 0, seeded()).images).unbind(1)
+    angles = torch.rad2deg(torch.atan2(-y, x))
+    turned = shifted(copies(scene, 6), 40, 0, seeded()).images
+    for image, angle in zip(turned, angles.tolist(), strict=True):
+        expected = tv.rotate(scene.float(), angle, InterpolationMode.BILINEAR)
+        # A hundredth of a degree is in doubt, and white noise is steep.
+        assert float((image.float() - expected).abs().mean()) < 1.0
+
+
+def test_moves_against_bilinear_sampling():
+    """The four neighbours of each place, weighted by hand; zero outside."""
+    scene = torch.randint(0, 256, (1, 12, 12), dtype=torch.uint8, generator=seeded(1))
+    drawn = torch.rand(3, 1, generator=seeded()).mul(2).sub(1)[1:, 0]
+    moved = shifted(copies(scene, 1), 0, 0.3, seeded()).images[0]
+    # Sampling at p + t moves the image by -t.
+    shift = [-12 * 0.3 * float(part) for part in drawn]
+    grid = torch.arange(12.0)
+    ys, xs = torch.meshgrid(grid - shift[1], grid - shift[0], indexing="ij")
+    bilinear = torch.zeros(12, 12)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            row, column = ys.floor() + dy, xs.floor() + dx
+            weight = (1 - (ys - row).abs()) * (1 - (xs - column).abs())
+            inside = (row >= 0) & (row < 12) & (column >= 0) & (column < 12)
+            values = scene[0].float()[row.clamp(0, 11).long(), column.clamp(0, 11).long()]
+            bilinear += torch.where(inside, weight * values, 0)
+    assert torch.allclose(moved[0].float(), bilinear, atol=0.51)
+
+
+def test_no_shift_changes_nothing():
+    images = Images(torch.randint(0, 256, (50, 3, 9, 9), dtype=torch.uint8, generator=seeded()), torch.arange(50))
+    same = shifted(images, 0, 0, seeded())
+    assert torch.equal(same.images, images.images)
+    assert torch.equal(same.labels, images.labels)
+
+
+@pytest.mark.parametrize("num", [1, 4097])
+def test_images_keep_number_order_and_labels(num: int):
+    """More than one chunk; with a tiny angle each image is still its own."""
+    images = Images(
+        torch.arange(num).remainder(251).to(torch.uint8)[:, None, None, None].expand(-1, 1, 4, 4), torch.arange(num)
+    )
+    same = shifted(images, 1e-3, 0, seeded())
+    assert torch.equal(same.images[:, :, 1:3, 1:3], images.images[:, :, 1:3, 1:3])
+    assert torch.equal(same.labels, images.labels)
+    assert same.images.dtype == torch.uint8
+
+
+def test_the_generator_decides():
+    images = copies(spot(32, 52), 8)
+    first, same, other = (shifted(images, 45, 0.1, seeded(seed)).images for seed in (0, 0, 1))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+    assert math.isclose(float(images.images.float().mean()), 255 * 25 / 65**2, rel_tol=1e-6)

@@ -1,0 +1,142 @@
+"""Every name that a study file may hold has its object, and a seed decides the first weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from dabo_ray import build
+from dabo_ray.augment.fixed import FIXED, FixedAugmentation
+from dabo_ray.augment.learned import Augmenter, Frozen
+from dabo_ray.config import Augmenter as AugmenterConfig
+from dabo_ray.config import Baseline, Classifier, Data, Study
+from dabo_ray.data.sources import READERS, DataError
+from dabo_ray.data.splits import Pools
+from dabo_ray.trials import Phase, Trial
+
+CPU = torch.device("cpu")
+StudyMaker = Callable[..., Study]
+
+
+def names(annotation: Any) -> set[str]:
+    return set(get_args(annotation))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "known"),
+    [
+        (Classifier.model_fields["name"].annotation, build.CLASSIFIERS),
+        (AugmenterConfig.model_fields["name"].annotation, build.AUGMENTERS),
+        (AugmenterConfig.model_fields["optimizer"].annotation, build.OPTIMIZERS),
+        (Data.model_fields["name"].annotation, READERS),
+        (Baseline, {**FIXED, build.RANDOM: None}),
+    ],
+    ids=["classifier", "augmenter", "optimizer", "data", "baselines"],
+)
+def test_names_of_a_study_file_are_those_that_are_known(allowed: Any, known: Mapping[str, Any]):
+    assert names(allowed) == known.keys()
+
+
+def test_learned_is_not_the_name_of_a_baseline():
+    assert build.LEARNED not in names(Baseline)
+
+
+@pytest.fixture
+def study(make_study: StudyMaker) -> Study:
+    return make_study()
+
+
+@pytest.fixture
+def pools(study: Study) -> Pools:
+    return build.make_study_pools(study)
+
+
+def weights(module: torch.nn.Module) -> Tensor:
+    return torch.nn.utils.parameters_to_vector(module.parameters())
+
+
+@pytest.mark.parametrize("name", build.CLASSIFIERS)
+def test_classifiers(name: Any, pools: Pools):
+    config = Classifier(name=name, width=8)
+    before = torch.get_rng_state()
+    first, again, other = (build.make_classifier(config, pools, seed, CPU) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+    images = pools.labelled.images[:4].float() / 255
+    assert first(images).shape == (4, 10)
+
+
+@pytest.mark.parametrize("name", build.AUGMENTERS)
+def test_augmenters(name: str, make_study: StudyMaker):
+    study = make_study(f"augmenter.name={name}")
+    before = torch.get_rng_state()
+    first, again, other = (build.make_augmentation(study, build.LEARNED, seed, CPU) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert isinstance(first, Augmenter) and isinstance(again, Augmenter) and isinstance(other, Augmenter)
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_the_random_augmenter_is_the_learned_one_before_it_learns(study: Study):
+    learned = build.make_augmentation(study, build.LEARNED, 1, CPU)
+    frozen = build.make_augmentation(study, build.RANDOM, 1, CPU)
+    assert isinstance(frozen, Frozen) and isinstance(learned, Augmenter)
+    images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    params = learned.draw(4, torch.Generator().manual_seed(3))
+    assert torch.equal(frozen(images, torch.Generator().manual_seed(3)), learned(images, *params))
+
+
+@pytest.mark.parametrize("name", get_args(Baseline))
+def test_every_baseline_transforms_images(name: str, study: Study):
+    augmentation = build.make_augmentation(study, name, 1, CPU)
+    assert isinstance(augmentation, FixedAugmentation)
+    images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    once, again = (augmentation(images, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert once.shape == images.shape
+    assert torch.equal(once, again)
+
+
+@pytest.mark.parametrize("name", build.OPTIMIZERS)
+def test_optimizers_take_their_settings(name: Any):
+    weight = torch.ones(3, requires_grad=True)
+    optimizer = build.OPTIMIZERS[name]([weight], AugmenterConfig(optimizer=name, lr=0.5, weight_decay=0.25))
+    (group,) = optimizer.param_groups
+    assert group["lr"] == 0.5 and group["weight_decay"] == 0.25
+    assert group.get("momentum", 0.9) == 0.9
+
+
+def trial(method: str, phase: Phase, seed: int = 1) -> Trial:
+    return Trial(name="t", phase=phase, arm=method, method=method, seed=seed, epochs=1)
+
+
+@pytest.mark.parametrize("method", ["learned", "none", "random_augmenter"])
+@pytest.mark.parametrize("phase", list(Phase))
+def test_a_training_has_the_images_of_its_trial(method: str, phase: Phase, study: Study, pools: Pools):
+    before = torch.get_rng_state()
+    training = build.make_training(study, trial(method, phase), pools)
+    assert torch.equal(torch.get_rng_state(), before)
+    roles = pools.roles(
+        learned=method == "learned", final=phase is Phase.FINAL, outer_fraction=study.data.outer_fraction, seed=1
+    )
+    assert torch.equal(training.fit.images, roles.fit.images)
+    assert torch.equal(training.score.images, roles.score.images)
+    assert training.score_name == ("test_accuracy" if phase is Phase.FINAL else "select_accuracy")
+    assert (training.outer is None) == (method != "learned")
+
+
+def test_pools_follow_the_study(make_study: StudyMaker):
+    pools = build.make_study_pools(make_study("data.test_fraction=0.5", "data.num_labels=100"))
+    assert abs(len(pools.labelled) - 100) <= 10
+    assert abs(len(pools.test) - 1797 / 2) <= 10
+    default = build.make_study_pools(make_study())
+    assert abs(len(default.test) - 1797 * build.TEST_FRACTION) <= 10
+
+
+def test_data_that_is_not_there(make_study: StudyMaker):
+    with pytest.raises(DataError, match=r"CIFAR-10 .*download=True"):
+        build.make_study_pools(make_study("data={name: cifar10}"))

@@ -1,0 +1,68 @@
+"""The plan in words: its numbers follow from the study file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dabo_ray.describe import describe_plan, tracking_uri
+from dabo_ray.study_file import check_study
+
+
+def lines(**sections: Any) -> dict[str, str]:
+    study = check_study({"study": "s", "data": {"name": "digits"}} | sections, "here")
+    text = describe_plan(study).splitlines()
+    return {line.split()[0]: line for line in text}
+
+
+def test_trials_add_up():
+    plan = lines(
+        classifier={"epochs": 7},
+        baselines=["none", "flip", "affine"],
+        search={"trials": 10},
+        final={"top": 2, "seeds": 5},
+    )
+    assert plan["baselines"].split()[1] == "3"
+    assert plan["search"].split()[1] == "10"
+    assert plan["final"].split()[1] == "25"
+    assert "38 trials, 266 epochs" in plan["in"]
+
+
+def test_nothing_is_searched_for_no_arm():
+    plan = lines(search={"trials": 10}, final={"top": 0, "seeds": 2})
+    assert plan["search"].split()[1] == "0"
+    assert "3 trials" in plan["in"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"int": [8, 2000000]}, "8 to 2000000"),
+        ({"int": [8, 512], "log": True}, "8 to 512 (log)"),
+        ({"choice": [8, 32]}, "one of 8, 32"),
+    ],
+)
+def test_space(entry: dict[str, Any], words: str):
+    plan = lines(search={"space": {"augmenter.hidden": entry}})
+    assert plan["augmenter.hidden:"].strip() == f"augmenter.hidden: {words}"
+
+
+def test_data_and_shift():
+    data = {"name": "digits", "num_labels": 200, "shift": {"rotation": 45, "translation": 0.1}}
+    words = lines(data=data)["data"]
+    assert "200 labelled images" in words and "turned by up to 45 degrees" in words and "moved by up to 0.1" in words
+
+
+def test_resources():
+    assert "own process" in lines()["resources"]
+    words = lines(resources={"workers": 4, "gpus_per_worker": 1, "concurrent_trials": 3})["resources"]
+    assert "4 Ray Train" in words and "1 GPU" in words and "trials at once: 3" in words
+
+
+def test_places():
+    plan = lines(storage="/results")
+    assert "/results/s/" in plan["results"]
+    assert plan["MLflow"].endswith("sqlite:////results/mlflow.db")
+    study = check_study({"study": "s", "data": {"name": "digits"}, "tracking": {"uri": "http://host:5000"}}, "here")
+    assert tracking_uri(study) == "http://host:5000"
