@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from dabo_ray.augment.affine import AffineAugmenter, MatrixAugmenter
 from dabo_ray.augment.fixed import FIXED, FixedAugmentation
-from dabo_ray.augment.learned import AffineAugmenter, Augmenter, Frozen
+from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.bilevel.collectives import Collective, OneWorker
-from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.inner import Sgd, step_size_factor
 from dabo_ray.bilevel.loop import Schedule, Training
 from dabo_ray.bilevel.outer import Outer
+from dabo_ray.bilevel.shrinkage import ShrunkAdam
 from dabo_ray.config import Augmenter as AugmenterConfig
 from dabo_ray.config import Classifier as ClassifierConfig
 from dabo_ray.config import Study
@@ -30,18 +33,22 @@ from dabo_ray.trials import Phase, Trial
 TEST_FRACTION = 0.25
 """Held out of a data set that has no published test set, unless the study file says otherwise."""
 
-CLASSIFIERS: dict[str, Callable[[ClassifierConfig, int, int], nn.Module]] = {
-    "small_cnn": lambda config, channels, classes: SmallCnn(channels, classes, config.width),
-    "resnet18": lambda config, channels, classes: CifarResNet(channels, classes),
+CLASSIFIERS: dict[str, Callable[[ClassifierConfig, tuple[int, int, int], int], nn.Module]] = {
+    "small_cnn": lambda config, shape, classes: SmallCnn(shape, classes, config.width),
+    "resnet18": lambda config, shape, classes: CifarResNet(shape[0], classes),
 }
 
 AUGMENTERS: dict[str, Callable[[AugmenterConfig], Augmenter]] = {
     "affine": lambda config: AffineAugmenter(config.noise, config.hidden, config.depth, config.centre == "identity"),
+    "affine_matrix": lambda config: MatrixAugmenter(
+        config.noise, config.hidden, config.depth, config.centre == "identity"
+    ),
 }
 
-OPTIMIZERS: dict[str, Callable[[list[Tensor], AugmenterConfig], torch.optim.Optimizer]] = {
-    "adam": lambda weights, config: torch.optim.Adam(weights, config.lr, weight_decay=config.weight_decay),
-    "sgd": lambda weights, config: torch.optim.SGD(weights, config.lr, momentum=0.9, weight_decay=config.weight_decay),
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], AugmenterConfig], torch.optim.Optimizer]] = {
+    "shrunk_adam": lambda groups, config: ShrunkAdam(groups, config.lr),
+    "adam": lambda groups, config: torch.optim.Adam(groups, config.lr, weight_decay=config.weight_decay),
+    "sgd": lambda groups, config: torch.optim.SGD(groups, config.lr, momentum=0.9, weight_decay=config.weight_decay),
 }
 
 LEARNED = "learned"
@@ -95,22 +102,27 @@ def make_training(
     )
     sgd = Sgd(momentum=config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov)
     augmentation = make_augmentation(study, trial.method, trial.seed, device)
+    fit = Batches(roles.fit, config.batch_size, derive(trial.seed, "batches"), share, device)
     outer = None
     if roles.outer is not None and isinstance(augmentation, Augmenter):
+        num_updates = max(1, trial.epochs * len(fit) // study.bilevel.inner_steps)
         outer = Outer(
             augmentation,
             Batches(roles.outer, config.batch_size, derive(trial.seed, "outer batches"), share, device),
             inner_steps=study.bilevel.inner_steps,
             truncation=study.bilevel.truncation,
             sgd=sgd,
-            make_optimizer=lambda weights: OPTIMIZERS[study.augmenter.optimizer](weights, study.augmenter),
+            make_optimizer=lambda augmenter: OPTIMIZERS[study.augmenter.optimizer](
+                augmenter.groups(study.augmenter.lr), study.augmenter
+            ),
+            step_factor=lambda update: step_size_factor(study.augmenter.schedule, update / num_updates),
             collective=collective,
         )
     return Training(
         make_classifier(config, pools, trial.seed, device),
         augmentation,
         outer=outer,
-        fit=Batches(roles.fit, config.batch_size, derive(trial.seed, "batches"), share, device),
+        fit=fit,
         score=roles.score,
         score_name="test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy",
         schedule=Schedule(epochs=trial.epochs, lr=config.lr, shape=config.schedule),
@@ -124,7 +136,7 @@ def make_classifier(config: ClassifierConfig, pools: Pools, seed: int, device: t
     """The network with its first weights, standardising its inputs by the labelled images."""
     images = pools.labelled.images
     with _seeded(derive(seed, "classifier")):
-        network = CLASSIFIERS[config.name](config, images.shape[1], pools.num_classes)
+        network = CLASSIFIERS[config.name](config, tuple(images.shape[1:]), pools.num_classes)  # type: ignore[arg-type]
     memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     return nn.Sequential(Normalize.of(images), network).to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
 
@@ -140,7 +152,7 @@ def make_augmentation(study: Study, method: str, seed: int, device: torch.device
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Layers draw their first weights from torch's global generator: seed it for them, then put it back."""
+    """Layers draw their first weights from torch's generator of the CPU: seed it for them, then put it back."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield

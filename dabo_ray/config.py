@@ -120,8 +120,9 @@ class Classifier(Section):
 class Augmenter(Section):
     """The network that turns noise into image transformations, and how it learns."""
 
-    name: Literal["affine"] = "affine"
-    """`affine`: six numbers per image, a 2x3 matrix around the identity."""
+    name: Literal["affine", "affine_matrix"] = "affine"
+    """`affine`: rotation, scale, aspect, shear and translation with learned spreads; `affine_matrix`: the numbers of a
+    2x3 matrix around the identity, the published form."""
 
     hidden: Count = 32
     """Units of each hidden layer."""
@@ -130,19 +131,31 @@ class Augmenter(Section):
     """Hidden layers."""
 
     noise: Count = 6
-    """Dimension of the noise, uniform in (-1, 1), one draw per image."""
+    """Dimension of the noise, uniform in (-1, 1), one draw per image; `affine` needs 6."""
 
     centre: Literal["identity", "free"] = "identity"
     """`identity`: the mean transformation is the identity by construction, the spread is learned; `free`: both are."""
 
-    optimizer: Literal["adam", "sgd"] = "adam"
-    """Optimiser of the augmenter; `sgd` has momentum 0.9."""
+    optimizer: Literal["shrunk_adam", "adam", "sgd"] = "shrunk_adam"
+    """Optimiser of the augmenter. `shrunk_adam` steps only as far as the gradients stand out from noise; `sgd` has
+    momentum 0.9."""
 
-    lr: Positive = 0.01
-    """Step size of the augmenter's optimiser."""
+    lr: Positive = 0.03
+    """Step size of the augmenter's optimiser at the start."""
+
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Step size of the augmenter's optimiser over its updates: cosine to zero, or constant."""
 
     weight_decay: NotNegative = 0.0
-    """L2 penalty of the augmenter's optimiser."""
+    """L2 penalty of `adam` and `sgd`."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.name == "affine" and self.noise < 6:
+            raise ValueError(f"noise is {self.noise}; the affine augmenter needs 6 dimensions or more")
+        if self.optimizer == "shrunk_adam" and self.weight_decay:
+            raise ValueError("weight_decay is for adam and sgd; shrunk_adam has none: remove it or set optimizer")
+        return self
 
 
 class Bilevel(Section):

@@ -25,6 +25,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "  python -m dabo_ray.study studies/digits.yaml --resume\n\n"
         "exit codes: 0 done, 1 the study failed, 2 bad input, 130 interrupted",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the study file, for example studies/digits.yaml")
     parser.add_argument("--check", action="store_true", help="check the file, show what would be run, and stop")
@@ -58,7 +59,10 @@ def run(study: Study, options: argparse.Namespace) -> int:
     from dabo_ray.service.folder import held_folder
 
     try:
-        digest = make_study_pools(study).labelled.digest()
+        pools = make_study_pools(study)
+        # Too few images for a part are told now, not by the first trial.
+        pools.roles(learned=True, final=False, outer_fraction=study.data.outer_fraction, seed=study.seed)
+        digest = pools.labelled.digest()
     except DataError as error:
         raise ConfigError(str(error)) from None
     comment = leading_comment(options.file.read_text(encoding="utf-8"))

@@ -370,7 +370,9 @@ def test_leading_comment_and_paragraphs():
 def command(tmp_path, monkeypatch):
     """`main` on a study folder whose plan holds a finished study."""
     study = Study(tmp_path / "digits").choose().conclude()
-    (study.folder / "study.yaml").write_text("# Question: does it help?\nstudy: digits\ndata: {name: digits, shift: {rotation: 45}}\n")
+    (study.folder / "study.yaml").write_text(
+        "# Question: does it help?\nstudy: digits\ndata: {name: digits, shift: {rotation: 45}}\n"
+    )
     (study.folder / "plan.db").touch()
     plan = types.ModuleType("dabo_ray.service.plan")
     plan.read_results = lambda study_dir: study.results if study_dir == study.folder else []

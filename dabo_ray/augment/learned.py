@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dabo_ray.augment.fixed import FixedAugmentation, Params
-from dabo_ray.augment.ops import affine_warp
 
 
 class Augmenter(nn.Module, ABC):
@@ -52,45 +51,13 @@ class Augmenter(nn.Module, ABC):
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """Transform (B, C, H, W) images by (B, noise) noise; differentiable in images and weights."""
 
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        """The weights for an optimiser, in groups that learn alike; `pooled` is for `ShrunkAdam`."""
+        return [{"params": list(self.parameters()), "lr": lr, "pooled": True}]
+
     @abstractmethod
     def spread(self, noise: Tensor) -> dict[str, float]:
         """The learned distribution in the units of a person, estimated from (N, noise) noise."""
-
-
-class AffineAugmenter(Augmenter):
-    """Affine maps, identity + tanh(network), that tell where each output pixel is read (DABO, section 3)."""
-
-    def __init__(self, noise: int, hidden: int, depth: int = 1, centred: bool = True) -> None:
-        super().__init__(noise, hidden, depth, 6, centred)
-
-    def theta(self, noise: Tensor) -> Tensor:
-        """(B, 2, 3) maps of output to input coordinates, see `affine_warp`."""
-        identity = torch.eye(2, 3, dtype=noise.dtype, device=noise.device)
-        return identity + torch.tanh(self.raw(noise)).view(-1, 2, 3)
-
-    def forward(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Warped images."""
-        return affine_warp(images, self.theta(noise))
-
-    @torch.no_grad()
-    def spread(self, noise: Tensor) -> dict[str, float]:
-        """Standard deviations of rotation and shear (degrees), scale and translation (percent of the side)."""
-        theta = self.theta(noise).cpu().double()
-        a, b, c, d = theta[:, :, :2].flatten(1).unbind(1)
-        # The rotation of the polar decomposition; its mean is over directions, so that +180 and -180 are neighbours.
-        angle = torch.atan2(c - b, a + d)
-        centre = torch.atan2(angle.sin().mean(), angle.cos().mean())
-        angle = torch.remainder(angle - centre + math.pi, 2 * math.pi) - math.pi
-        scale = (a * d - b * c).abs().sqrt()
-        cosine = (a * b + c * d) / ((a * a + c * c) * (b * b + d * d)).sqrt().clamp(min=1e-12)
-        shear = cosine.clamp(-1, 1).asin()
-        return {
-            "rotation_spread_deg": math.degrees(angle.square().mean().sqrt()),
-            "scale_spread_percent": 100 * float(scale.std(correction=0)),
-            "shear_spread_deg": math.degrees(shear.std(correction=0)),
-            # Coordinates run over 2 units, the side.
-            "translation_spread_percent": 50 * float(theta[:, :, 2].var(0, correction=0).mean().sqrt()),
-        }
 
 
 class Frozen(FixedAugmentation):

@@ -141,7 +141,7 @@ class Training:
                     "outer_loss": float(total[1]) / updates,
                     "hypergradient_norm": float(total[2]) / updates,
                 }
-            record |= self.spread(self.outer.augmenter)
+            record |= self.outer.signal_to_noise() | self.spread(self.outer.augmenter)
         return record
 
     def _step(self, number: int) -> Tensor:

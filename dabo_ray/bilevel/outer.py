@@ -11,11 +11,12 @@ from torch import Tensor
 
 from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.collectives import Collective
+from dabo_ray.bilevel.evidence import Evidence
 from dabo_ray.bilevel.hypergradient import InnerGradient, InnerProblem, InnerStep, adjoint_hypergradient
 from dabo_ray.bilevel.inner import Sgd, Tensors
 from dabo_ray.data.loader import Batches, to_unit
 
-WeightsOptimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
+MakeOptimizer = Callable[[Augmenter], torch.optim.Optimizer]
 
 
 class Outer:
@@ -27,7 +28,8 @@ class Outer:
         inner_steps: classifier updates between two augmenter updates (M), >= 1.
         truncation: latest classifier updates that the hypergradient flows through (K), >= 1.
         sgd: the classifier's update rule.
-        make_optimizer: from the augmenter's weights to their optimiser.
+        make_optimizer: from the augmenter to the optimiser of its weights.
+        step_factor: the optimiser's step size over its first one, by the number of updates done.
         collective: sums over the workers.
     """
 
@@ -39,7 +41,8 @@ class Outer:
         inner_steps: int,
         truncation: int,
         sgd: Sgd,
-        make_optimizer: WeightsOptimizer,
+        make_optimizer: MakeOptimizer,
+        step_factor: Callable[[int], float] = lambda update: 1.0,
         collective: Collective,
     ) -> None:
         self.augmenter = augmenter
@@ -47,7 +50,10 @@ class Outer:
         self.inner_steps = inner_steps
         self.sgd = sgd
         self.collective = collective
-        self.optimizer = make_optimizer(list(augmenter.parameters()))
+        self.step_factor = step_factor
+        self.optimizer = make_optimizer(augmenter)
+        self._first_step_sizes = [group["lr"] for group in self.optimizer.param_groups]
+        self._evidence = Evidence(augmenter)
         self.window: deque[InnerStep] = deque(maxlen=truncation)
         self.updates = 0
         self.theta = self._theta_now()
@@ -73,10 +79,17 @@ class Outer:
         grads = adjoint_hypergradient(problem, list(self.window), outer_grad, self.sgd, self.collective, latest)
         for weight, grad in zip(self.augmenter.parameters(), grads, strict=True):
             weight.grad = grad
+        self._evidence.add(grads)
+        for group, first in zip(self.optimizer.param_groups, self._first_step_sizes, strict=True):
+            group["lr"] = first * self.step_factor(self.updates)
         self.optimizer.step()
         self.updates += 1
         self.theta = self._theta_now()
         return loss, torch.stack(torch._foreach_norm(grads)).norm()
+
+    def signal_to_noise(self) -> dict[str, float]:
+        """Of the hypergradients since the last call, see `Evidence`; once per epoch."""
+        return self._evidence.take()
 
     def _theta_now(self) -> Tensors:
         """A copy: earlier steps of the window keep the weights that they were taken with."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -64,11 +63,6 @@ class Batches:
     def __len__(self) -> int:
         """Batches of one pass."""
         return len(self.labels) // self.batch_size
-
-    def one_pass(self, number: int) -> Iterator[Batch]:
-        """All batches of a pass over the images."""
-        for index in range(len(self)):
-            yield self[number * len(self) + index]
 
     def __getitem__(self, number: int) -> Batch:
         """A batch of an endless sequence of passes."""

@@ -13,20 +13,22 @@ class SmallCnn(nn.Module):
     Without statistics over the batch, so that any number of workers takes the same step as one.
 
     Args:
-        channels: of the images.
+        shape: of an image, (channels, height, width), sides of 4 and more. Two convolutions halve the resolution: the
+            first two where the sides have 16 pixels and more, else the last two.
         num_classes: outputs.
-        width: channels of the first convolution, a multiple of 8; the second and third have twice as many and
-            halve the resolution.
+        width: channels of the first convolution, a multiple of 8; the second and third have twice as many.
 
-    Shape: (B, channels, H, W), H and W of 4 and more -> (B, num_classes).
+    Shape: (B, channels, height, width) -> (B, num_classes).
     """
 
-    def __init__(self, channels: int, num_classes: int, width: int = 32) -> None:
+    def __init__(self, shape: tuple[int, int, int], num_classes: int, width: int = 32) -> None:
         super().__init__()
+        channels, *sides = shape
+        strides = (2, 2, 1) if min(sides) >= 16 else (1, 2, 2)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        for number, (inputs, outputs, stride) in enumerate(
-            ((channels, width, 1), (width, 2 * width, 2), (2 * width, 2 * width, 2))
-        ):
+        widths = (channels, width, 2 * width, 2 * width)
+        for number, stride in enumerate(strides):
+            inputs, outputs = widths[number : number + 2]
             layers[f"conv{number}"] = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
             layers[f"norm{number}"] = nn.GroupNorm(8, outputs)
             layers[f"relu{number}"] = nn.ReLU()

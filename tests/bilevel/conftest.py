@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from dabo_ray.augment.learned import AffineAugmenter
+from dabo_ray.augment.affine import AffineAugmenter, MatrixAugmenter
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep
 from dabo_ray.bilevel.inner import Sgd
 from dabo_ray.data.sources import load
@@ -34,7 +34,7 @@ class Problem:
     """
 
     network: nn.Module
-    augmenter: AffineAugmenter
+    augmenter: AffineAugmenter | MatrixAugmenter
     sgd: Sgd
     num_steps: int
     inner_steps: int
@@ -66,14 +66,14 @@ class Problem:
         self.noise = torch.rand(len(digits), self.augmenter.noise, dtype=torch.float64, generator=generator) * 2 - 1
         self.inner = InnerProblem(self.augment, self.loss)
 
-    def augment(self, theta, images: Tensor, params: tuple[Tensor, ...]) -> Tensor:
+    def augment(self, theta, images: Tensor, params: tuple[Tensor, ...]):
         names = [name for name, _ in self.augmenter.named_parameters()]
         return functional_call(self.augmenter, dict(zip(names, theta, strict=True)), (images, *params))
 
     def loss(self, weights, images: Tensor, labels: Tensor, size: int) -> Tensor:
         values = dict(zip((name for name, _ in self.network.named_parameters()), weights, strict=True))
         values |= {name: buffer.clone() for name, buffer in self.network.named_buffers()}
-        return cross_entropy(functional_call(self.network, values, (images,)), labels, reduction="sum") / size
+        return cross_entropy(functional_call(self.network, values, (images.double(),)), labels, reduction="sum") / size
 
     def rows(self, number: int) -> slice:
         return slice(number * self.images_per_step, (number + 1) * self.images_per_step)
@@ -104,9 +104,7 @@ class Problem:
                 )
             )
             augmented = self.augment(theta, self.images[rows], (self.noise[rows],)).detach()
-            grads = torch.autograd.grad(
-                self.loss(weights, augmented, self.labels[rows], self.images_per_step), weights
-            )
+            grads = torch.autograd.grad(self.loss(weights, augmented, self.labels[rows], self.images_per_step), weights)
             updated = self.sgd.step(weights, velocity, grads, self.lr(number))
             weights, velocity = updated.weights, updated.velocity
         return steps, weights
@@ -147,9 +145,15 @@ def make_problem() -> MakeProblem:
     """Makes a problem; the network's and the augmenter's first weights are always the same."""
 
     def make(
-        network: nn.Module, *, num_steps: int = 1, inner_steps: int = 1, sgd: Sgd = Sgd(), centred: bool = True
+        network: nn.Module,
+        *,
+        num_steps: int = 1,
+        inner_steps: int = 1,
+        sgd: Sgd = Sgd(),
+        form: type[AffineAugmenter | MatrixAugmenter] = MatrixAugmenter,
+        centred: bool = True,
     ) -> Problem:
-        return Problem(network, AffineAugmenter(6, 8, centred=centred), sgd, num_steps, inner_steps)
+        return Problem(network, form(6, 8, centred=centred), sgd, num_steps, inner_steps)
 
     torch.manual_seed(0)
     return make

@@ -29,7 +29,7 @@ def test_twenty_steps_equal_torch_to_the_last_bit(tmp_path, name: str, dtype: to
     rule = RULES[name]
     digits = load("digits", tmp_path).labelled
     torch.manual_seed(0)
-    network = SmallCnn(1, 10, width=8).to(dtype)
+    network = SmallCnn((1, 8, 8), 10, width=8).to(dtype)
     names = [name for name, _ in network.named_parameters()]
     start = [weight.detach().clone() for weight in network.parameters()]
     weights = [weight.clone().requires_grad_() for weight in start]

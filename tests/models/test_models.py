@@ -33,14 +33,14 @@ def test_resnet18_has_the_published_size():
 def test_small_cnn_size(channels: int, classes: int, width: int):
     convolutions = 9 * (channels * width + 2 * width * width + 4 * width * width)
     norms = 2 * (width + 2 * width + 2 * width)
-    assert num_weights(SmallCnn(channels, classes, width)) == convolutions + norms + (2 * width + 1) * classes
+    assert num_weights(SmallCnn((channels, 8, 8), classes, width)) == convolutions + norms + (2 * width + 1) * classes
 
 
 @pytest.mark.parametrize("side", [8, 28, 32, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_shapes(side: int, channels: int):
     images = torch.rand(2, channels, side, side, generator=seeded())
-    for network in (SmallCnn(channels, 7, 8), CifarResNet(channels, 7, (1, 1, 1, 1))):
+    for network in (SmallCnn((channels, side, side), 7, 8), CifarResNet(channels, 7, (1, 1, 1, 1))):
         scores = network(images)
         assert scores.shape == (2, 7)
         assert scores.isfinite().all()
@@ -83,7 +83,7 @@ def on_ramps(network: nn.Module, channels: int, side: int) -> Tensor:
 
 
 def test_golden_small_cnn():
-    """From `on_ramps(SmallCnn(1, 3, 8), 1, 8)`."""
+    """From `on_ramps(SmallCnn((1, 8, 8), 3, 8), 1, 8)`."""
     expected = torch.tensor(
         [
             [-1.6466230805712918, 0.20836777221931696, 2.0633586250099256],
@@ -91,7 +91,7 @@ def test_golden_small_cnn():
         ],
         dtype=torch.float64,
     )
-    assert torch.allclose(on_ramps(SmallCnn(1, 3, 8), 1, 8), expected, rtol=1e-9, atol=1e-12)
+    assert torch.allclose(on_ramps(SmallCnn((1, 8, 8), 3, 8), 1, 8), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_golden_resnet():
@@ -108,7 +108,7 @@ def test_golden_resnet():
 
 def test_small_cnn_sees_each_image_by_itself():
     """No statistics over the batch, so that shares of a batch take the step of the whole."""
-    network = SmallCnn(1, 10, 8)
+    network = SmallCnn((1, 8, 8), 10, 8)
     images = torch.rand(6, 1, 8, 8, generator=seeded())
     apart = torch.cat([network(image[None]) for image in images])
     assert torch.allclose(network(images), apart, atol=1e-6)

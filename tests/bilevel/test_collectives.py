@@ -1,0 +1,173 @@
+"""Two workers with a part of every batch each take the steps of one worker with all of it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.multiprocessing.spawn import spawn
+
+from dabo_ray.augment.affine import MatrixAugmenter
+from dabo_ray.augment.fixed import Flip
+from dabo_ray.augment.learned import Augmenter
+from dabo_ray.bilevel.collectives import Collective, OneWorker, ProcessGroup
+from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.loop import Schedule, Training
+from dabo_ray.bilevel.outer import Outer
+from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.sources import Images, load
+from dabo_ray.models.normalize import Normalize
+from dabo_ray.models.small_cnn import SmallCnn
+
+WORKERS = 2
+SGD = Sgd(momentum=0.9, weight_decay=5e-4)
+
+
+class Float64Affine(MatrixAugmenter):
+    """float64, so that the order of summation does not hide a missing term."""
+
+    def draw(self, num_images, generator):
+        return tuple(part.double() for part in super().draw(num_images, generator))
+
+    def forward(self, images, noise):
+        return super().forward(images.double(), noise)
+
+
+def part(start: int, stop: int) -> Images:
+    return load("digits", Path()).labelled.take(torch.arange(start, stop))
+
+
+def training(
+    share: Share, collective: Collective, *, truncation: int, batch: int, learned: bool = True, batch_norm: bool = False
+) -> Training:
+    torch.manual_seed(0)
+    body: nn.Module = SmallCnn((1, 8, 8), 10, width=8)
+    if batch_norm:
+        body = nn.Sequential(nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
+    augmenter = Float64Affine(6, 8).double()
+    outer = Outer(
+        augmenter,
+        Batches(part(200, 250), batch, 1, share, torch.device("cpu")),
+        inner_steps=2,
+        truncation=truncation,
+        sgd=SGD,
+        make_optimizer=lambda augmenter: torch.optim.SGD(augmenter.parameters(), 0.3),
+        collective=collective,
+    )
+    return Training(
+        nn.Sequential(Normalize.of(part(0, 200).images), body).double(),
+        augmenter if learned else Flip(),
+        outer=outer if learned else None,
+        fit=Batches(part(0, 90), batch, 0, share, torch.device("cpu")),
+        score=part(300, 403),
+        score_name="select_accuracy",
+        schedule=Schedule(epochs=3, lr=0.1),
+        sgd=SGD,
+        seed=0,
+        collective=collective,
+    )
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "K = 1": {"truncation": 1, "batch": 16},
+    "K = 3": {"truncation": 3, "batch": 16},
+    "K = 1, uneven": {"truncation": 1, "batch": 13},
+    "K = 3, uneven": {"truncation": 3, "batch": 13},
+    "flip, uneven": {"truncation": 1, "batch": 13, "learned": False},
+    "batch norm": {"truncation": 3, "batch": 16, "batch_norm": True},
+}
+WITHOUT_STATISTICS = [name for name in CASES if name != "batch norm"]
+
+
+def result(run: Training, first_epochs: int = 0) -> dict[str, Any]:
+    """Records, and all that training has changed."""
+    epochs = run.epochs()
+    for _ in range(first_epochs):
+        next(epochs)
+    # The tensors of a state are those that training goes on with.
+    state = copy.deepcopy(run.state_dict()) if first_epochs else None
+    records = [{name: value for name, value in record.items() if name != "seconds"} for record in epochs]
+    augmenter = [part.detach() for part in run.outer.augmenter.parameters()] if run.outer is not None else []
+    weights = [part.detach() for part in run.weights]
+    return {
+        "records": records, "weights": weights, "augmenter": augmenter, "buffers": list(run.buffers.values()),
+        "state": state,
+    }  # fmt: skip
+
+
+def worker(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORKERS)
+    share, collective = Share(rank, WORKERS), ProcessGroup()
+    results = {name: result(training(share, collective, **settings)) for name, settings in CASES.items()}
+    for name in ("K = 3", "batch norm"):
+        begun = result(training(share, collective, **CASES[name]), first_epochs=1)
+        if rank == 0:
+            torch.save(begun["state"], folder / "state")
+        torch.distributed.barrier()
+        resumed = training(share, collective, **CASES[name])
+        resumed.load_state_dict(torch.load(folder / "state", weights_only=True))
+        results[f"{name}, resumed"] = result(resumed)
+        torch.distributed.barrier()
+    torch.save(results, folder / f"results{rank}")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def of_workers(tmp_path_factory) -> list[dict[str, dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("workers")
+    spawn(worker, (folder,), nprocs=WORKERS)
+    return [torch.load(folder / f"results{rank}", weights_only=True) for rank in range(WORKERS)]
+
+
+def assert_close(ours, theirs, rtol: float) -> None:
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=rtol, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", WITHOUT_STATISTICS)
+def test_two_workers_equal_one(of_workers, name: str) -> None:
+    alone = result(training(Share(), OneWorker(), **CASES[name]))
+    for of_worker in of_workers:
+        shared = of_worker[name]
+        assert_close(shared["weights"], alone["weights"], 1e-9)
+        assert_close(shared["augmenter"], alone["augmenter"], 1e-9)
+        for record, expected in zip(shared["records"], alone["records"], strict=True):
+            assert record == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_workers_agree_to_the_last_bit(of_workers, name: str) -> None:
+    one, other = (of_worker[name] for of_worker in of_workers)
+    assert one["records"] == other["records"]
+    for kind in ("weights", "augmenter", "buffers"):
+        assert all(torch.equal(a, b) for a, b in zip(one[kind], other[kind], strict=True)), kind
+
+
+@pytest.mark.parametrize("name", ["K = 3", "batch norm"])
+def test_workers_resume_from_the_checkpoint_of_the_first(of_workers, name: str) -> None:
+    for of_worker in of_workers:
+        resumed, whole = of_worker[f"{name}, resumed"], of_worker[name]
+        assert resumed["records"] == whole["records"][1:]
+        for kind in ("weights", "augmenter", "buffers"):
+            assert all(torch.equal(a, b) for a, b in zip(resumed[kind], whole[kind], strict=True)), kind
+
+
+def test_one_worker_has_nothing_to_add() -> None:
+    tensors = [torch.ones(2), torch.ones(3)]
+    assert all(one is other for one, other in zip(OneWorker().sum(tensors), tensors, strict=True))
+
+
+def test_the_cases_learn(of_workers) -> None:
+    """Equality of workers that change nothing would prove nothing."""
+    untrained = training(Share(), OneWorker(), **CASES["K = 3"])
+    assert isinstance(untrained.augmentation, Augmenter)
+    trained = of_workers[0]["K = 3"]["augmenter"]
+    moves = [(a - b).abs().max() for a, b in zip(trained, untrained.augmentation.parameters(), strict=True)]
+    assert max(moves) > 1e-3

@@ -1,0 +1,85 @@
+"""The optimiser against Adam, noise and signal."""
+
+import pytest
+import torch
+
+from dabo_ray.bilevel.shrinkage import ShrunkAdam
+
+
+def steps_taken(optimizer: torch.optim.Optimizer, weight: torch.Tensor, grads: torch.Tensor) -> torch.Tensor:
+    """The weight after each gradient."""
+    path = []
+    for grad in grads:
+        weight.grad = grad.clone()
+        optimizer.step()
+        path.append(weight.detach().clone())
+    return torch.stack(path)
+
+
+def test_constant_gradients_step_as_adam_but_for_the_last_bit_of_doubt():
+    """Without noise m = v^(1/2), so r = (1 + beta1) / (1 - beta1) = 19 in the long run, and the factor 18/19."""
+    ours, theirs = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    grads = torch.tensor([1.0, -2.0, 1e-6], dtype=torch.float64).expand(400, 3)
+    path = steps_taken(ShrunkAdam([ours], 0.1), ours, grads)
+    adam = steps_taken(torch.optim.Adam([theirs], 0.1, eps=1e-12), theirs, grads)
+    ratio = (path[-1] - path[-2]) / (adam[-1] - adam[-2])
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 18 / 19), rtol=1e-6, atol=0)
+
+
+def test_the_first_gradient_is_no_evidence():
+    """One number can always be chance: r = 1."""
+    weight = torch.zeros(5)
+    ShrunkAdam([weight], 0.1)
+    path = steps_taken(ShrunkAdam([weight], 0.1), weight, torch.ones(1, 5))
+    assert torch.equal(path[0], torch.zeros(5))
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_noise_moves_it_far_less_than_adam_and_a_signal_as_far(pooled: bool):
+    """Per-number shrinkage still takes the chance outliers; pooled, noise of many numbers is recognised as noise."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1000, 200, generator=generator)
+
+    def travelled(make, signal):
+        weight = torch.zeros(200)
+        path = steps_taken(make(weight), weight, noise + signal)
+        return float(path.diff(dim=0).abs().mean()), float(path[-1].abs().mean())
+
+    def shrunk(weight):
+        return ShrunkAdam([{"params": [weight], "pooled": pooled}], 0.01)
+
+    def adam(weight):
+        return torch.optim.Adam([weight], 0.01)
+
+    step, _ = travelled(shrunk, 0.0)
+    adam_step, _ = travelled(adam, 0.0)
+    assert step < (0.1 if pooled else 0.5) * adam_step
+    _, distance = travelled(shrunk, 3.0)
+    _, adam_distance = travelled(adam, 3.0)
+    assert distance > 0.9 * adam_distance
+
+
+def test_numbers_without_a_gradient_stay():
+    weight = torch.ones(2)
+    path = steps_taken(ShrunkAdam([weight], 0.1), weight, torch.tensor([[0.0, 1.0]]).expand(50, 2))
+    assert path[-1][0] == 1
+    assert path[-1][1] < 0
+    assert path.isfinite().all()
+
+
+def test_goes_on_from_its_state():
+    generator = torch.Generator().manual_seed(1)
+    grads = torch.randn(40, 4, generator=generator)
+    whole, parts = torch.zeros(4), torch.zeros(4)
+    expected = steps_taken(ShrunkAdam([whole], 0.1), whole, grads)
+    first = ShrunkAdam([parts], 0.1)
+    steps_taken(first, parts, grads[:15])
+    second = ShrunkAdam([parts], 0.1)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(steps_taken(second, parts, grads[15:])[-1], expected[-1])
+
+
+@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"lr": 0.1, "betas": (1.0, 0.9)}])
+def test_wrong_arguments(wrong):
+    with pytest.raises(ValueError, match="lr must be >= 0 and betas in"):
+        ShrunkAdam([torch.zeros(1)], **wrong)
