@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ class Driver:
             self.tracker.trial_ended(result)
         try:
             self._train()
-            code = FAILED if self.plan.fault else DONE
+            code = FAILED if self.plan.fault else DONE if self._is_done() else INTERRUPTED
         except KeyboardInterrupt:
             code = INTERRUPTED
         finally:
@@ -98,6 +99,11 @@ class Driver:
                 raise ConfigError(str(error)) from None
             with progress:
                 tune.run(self.study, tune.Course(self.plan, self.folder, [progress, self.tracker]), concurrent)
+
+    def _is_done(self) -> bool:
+        """Whether all that was planned has ended; Tune takes Ctrl-C for itself and returns as if nothing were wrong."""
+        ended = Counter(r.trial.phase for r in self.plan.results() if r.outcome is not Outcome.RUNNING)
+        return all(ended[phase] >= self.plan.planned(phase) for phase in Phase)
 
     def _report(self, code: int) -> None:
         """Writes report and tables, also of a study that was interrupted, and closes the MLflow runs."""

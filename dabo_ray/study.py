@@ -11,7 +11,7 @@ from dabo_ray.config import Study
 from dabo_ray.describe import describe_plan
 from dabo_ray.study_file import ConfigError, read_study
 
-DONE, BAD_INPUT = 0, 2
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -49,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        # Before the first trial, or again while the study is being closed.
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def run(study: Study, options: argparse.Namespace) -> int:

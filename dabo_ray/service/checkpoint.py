@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,22 +32,23 @@ class TrialFolder:
         self.samples = self.path / "samples.png"
         self._checkpoint = self.path / "checkpoint.pt"
         self._previous = self.path / "checkpoint-previous.pt"
+        self._unreadable = self.path / "checkpoint-unreadable.pt"
         self._records = self.path / "records.json"
 
     def save(self, state: Mapping[str, Any], records: Sequence[Mapping[str, float]]) -> None:
         """Writes a checkpoint and keeps the one before it, then the records for people and reports."""
         self.path.mkdir(parents=True, exist_ok=True)
         content = {"version": VERSION, "state": dict(state), "records": [dict(record) for record in records]}
+        # Not straight into the file: of a full disk torch only says that it was interrupted.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
         temporary = self._checkpoint.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(temporary, buffer.getbuffer())
         if self._checkpoint.exists():
             os.replace(self._checkpoint, self._previous)
         os.replace(temporary, self._checkpoint)
         listing = self._records.with_suffix(".tmp")
-        listing.write_text(json.dumps([dict(record) for record in records]), encoding="utf-8")
+        _write(listing, json.dumps(content["records"]).encode())
         os.replace(listing, self._records)
 
     def load(self) -> tuple[dict[str, Any], list[dict[str, float]]] | None:
@@ -53,16 +57,43 @@ class TrialFolder:
             if not path.exists():
                 continue
             try:
-                content = torch.load(path, map_location="cpu", weights_only=True)
-                if content["version"] != VERSION:
-                    raise ValueError(f"made by another version ({content['version']}, this one reads {VERSION})")
-            except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+                return _read(path)
+            except OSError as error:
                 _LOG.warning("%s cannot be read and is passed over: %s", path, error)
-                continue
-            return content["state"], content["records"]
+            except _DAMAGE as error:
+                _LOG.warning("%s cannot be read and is passed over: %s", path, error)
+                # Out of the way, or the next one saved would push out the good one before it.
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(path, self._unreadable)
         return None
 
     def remove_checkpoints(self) -> None:
         """Frees the space of a trial that has ended; its records and pictures stay."""
-        for path in (self._checkpoint, self._previous):
+        for path in (self._checkpoint, self._previous, self._unreadable):
             path.unlink(missing_ok=True)
+
+
+_DAMAGE = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, LookupError)
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    """Writes a file that is on the disk when this returns, or not there at all."""
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    # torch reads over bytes that have changed; the archive that it writes has checksums.
+    with zipfile.ZipFile(path) as archive:
+        if (part := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"its part {part} is damaged")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if content["version"] != VERSION:
+        raise ValueError(f"made by another version ({content['version']}, this one reads {VERSION})")
+    return content["state"], content["records"]

@@ -6,17 +6,28 @@ import asyncio
 import os
 import tempfile
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import ray
+import torch
+from torch import Tensor
 
+from dabo_ray.bilevel.collectives import OneWorker, ProcessGroup
 from dabo_ray.config import Resources
-from dabo_ray.service.worker import Answer, Order, Runner
+from dabo_ray.data.loader import Share
+from dabo_ray.service.worker import Answer, Order, PeerLost, Runner
 
 POLL_SECONDS = 5.0
 """How often a waiting trial looks whether its workers are still there."""
 
 CLOSE_SECONDS = 20.0
+
+PEER_SECONDS = 10.0
+"""A worker that leaves after an error says so in this time; one that was killed never does."""
+
+WORKER_LOSSES = 2
+"""So often Ray Train starts the workers of a group again."""
 
 # Ray Train reads these where fit() is called. Workers answer through the mailbox, so its polls only watch over them.
 TRAIN_ENVIRONMENT = {
@@ -66,28 +77,64 @@ class Mailbox:
                 return None
             return self._answers[number]
 
+    async def has_failed(self, number: int, seconds: float) -> bool:
+        """Whether a worker failed at an order, or the trial gave it up; waits so long for that."""
+
+        def known() -> bool:
+            return self._number > number or (number in self._answers and bool(self._answers[number].failure))
+
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait_for(known), seconds)
+            except TimeoutError:
+                return False
+            return True
+
+
+class WatchedGroup(ProcessGroup):
+    """The workers of a trial, any of which may be gone."""
+
+    def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """See `ProcessGroup.sum`.
+
+        Raises:
+            PeerLost: another worker does not take part any more.
+        """
+        try:
+            return super().sum(tensors)
+        except RuntimeError as error:
+            raise PeerLost from error
+
+
+class WorkersLost(Exception):
+    """The workers ended with an order in hand, more often than Ray Train starts them again."""
+
 
 def work(config: dict[str, Any]) -> None:
     """The training function of every Ray Train worker: orders until there are no more."""
     import ray.train.torch
-    import torch
-
-    from dabo_ray.bilevel.collectives import OneWorker, ProcessGroup
-    from dabo_ray.data.loader import Share
 
     context = ray.train.get_context()
     share = Share(context.get_world_rank(), context.get_world_size())
     torch.set_num_threads(config["threads"])
-    runner = Runner(share, ray.train.torch.get_device(), ProcessGroup() if share.world_size > 1 else OneWorker())
+    runner = Runner(share, ray.train.torch.get_device(), WatchedGroup() if share.world_size > 1 else OneWorker())
     mailbox, number = config["mailbox"], 0
     while True:
         number, order = ray.get(mailbox.order_after.remote(number))
         if order is None:
             return
-        answer = runner.answer(order)
+        try:
+            answer = runner.answer(order)
+        except PeerLost:
+            if ray.get(mailbox.has_failed.remote(number, PEER_SECONDS)):
+                return
+            raise
         if share.rank == 0 or answer.failure:
             ray.get(mailbox.answer.remote(number, answer))
         if answer.renew:
+            if share.world_size > 1:
+                # Those who wait for this worker's part of a sum would wait for the whole time limit.
+                torch.distributed.destroy_process_group()
             return
 
 
@@ -122,7 +169,7 @@ class WorkerGroup:
             ),
             run_config=ray.train.RunConfig(
                 storage_path=self._scratch.name,
-                failure_config=ray.train.FailureConfig(max_failures=3),
+                failure_config=ray.train.FailureConfig(max_failures=WORKER_LOSSES),
             ),
         )
         self._thread = threading.Thread(target=self._fit, name="worker group", daemon=True)
@@ -138,7 +185,10 @@ class WorkerGroup:
         """Has the workers carry out an order.
 
         A worker that dies is started again by Ray Train, asks for the order in hand and goes on from the trial's
-        checkpoint. If that does not help, the answer is a failure.
+        checkpoint.
+
+        Raises:
+            WorkersLost: Ray Train gave up; a new group may do better.
         """
         number = ray.get(self._mailbox.post.remote(order))
         while True:
@@ -148,7 +198,7 @@ class WorkerGroup:
             if answer is not None:
                 return answer
             if not alive:
-                return Answer({}, f"its workers ended: {self._error or 'without an error'}".splitlines()[0], renew=True)
+                raise WorkersLost(str(self._error or "they ended without an error").splitlines()[0])
 
     def close(self) -> None:
         """Sends the workers home and waits until they have left."""

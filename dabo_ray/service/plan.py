@@ -6,6 +6,7 @@ the settings sampled for it, so a plan that is opened again knows every trial th
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
@@ -13,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from dabo_ray.config import Choice, FloatRange, IntRange, Pruner, Study
+from dabo_ray.config import FloatRange, IntRange, Pruner, Study
 from dabo_ray.seeds import derive
 from dabo_ray.study_file import read_study, with_settings
 from dabo_ray.tracking.provenance import redact
@@ -61,20 +61,24 @@ class Plan:
     def __init__(self, study: Study, url: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.study = study
-        try:
-            self._storage = optuna.storages.RDBStorage(url)
-            self._studies = {phase: self._open(phase) for phase in Phase}
-        except (SQLAlchemyError, StorageInternalError, ArgumentError) as error:
-            reason = str(error.__cause__ or error).splitlines()[0]
-            raise ValueError(f"the study's database {redact(url)} cannot be opened: {reason}") from error
         self._running: dict[str, tuple[Trial, optuna.trial.Trial]] = {}
         self._issued: Counter[Phase] = Counter()
         self._ended: dict[Phase, list[TrialResult]] = {phase: [] for phase in Phase}
         self._unfinished: list[tuple[Trial, optuna.trial.Trial]] = []
+        self._reported: Counter[str] = Counter()
+        self._given_up: set[str] = set()
         self._finals: list[Trial] | None = None
-        for phase in Phase:
-            for frozen in self._studies[phase].get_trials(deepcopy=False):
-                self._recall(phase, frozen)
+        try:
+            self._storage = optuna.storages.RDBStorage(url)
+            self._studies = {phase: self._open(phase) for phase in Phase}
+            for phase in Phase:
+                for frozen in self._studies[phase].get_trials(deepcopy=False):
+                    self._recall(phase, frozen)
+        # A damaged database, and a URL that is none, show themselves in many ways.
+        except (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError, LookupError) as error:
+            shown = redact(url) if "://" in url else "(which must be given as a URL)"
+            reason = redact(str(error.__cause__ or error).splitlines()[0])
+            raise ValueError(f"the study's database {shown} cannot be opened: {reason}") from error
 
     def _open(self, phase: Phase) -> optuna.Study:
         is_search = phase is Phase.SEARCH
@@ -82,7 +86,7 @@ class Plan:
             storage=self._storage,
             study_name=f"{self.study.study}/{phase}",
             direction="maximize",
-            sampler=_sampler(self.study) if is_search else optuna.samplers.RandomSampler(seed=0),
+            sampler=optuna.samplers.RandomSampler(seed=0),
             pruner=_pruner(self.study.search.pruner) if is_search else optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
@@ -93,6 +97,9 @@ class Plan:
         if frozen.state.is_finished():
             self._ended[phase].append(_result(trial, frozen))
         else:
+            self._reported[trial.name] = frozen.last_step or 0
+            if "given_up" in frozen.user_attrs:
+                self._given_up.add(trial.name)
             self._unfinished.append((trial, optuna.trial.Trial(self._studies[phase], frozen._trial_id)))
 
     def _trial(self, phase: Phase, number: int, params: Mapping[str, Any]) -> Trial:
@@ -122,8 +129,7 @@ class Plan:
             return Signal.WAIT if self._running else Signal.DONE
         if self._unfinished:
             trial, handle = self._unfinished.pop(0)
-            self._running[trial.name] = (trial, handle)
-            return trial
+            return self._start(trial.phase, handle)
         for phase in (Phase.BASELINES, Phase.SEARCH):
             if self._issued[phase] < self.planned(phase):
                 return self._issue(phase)
@@ -134,12 +140,31 @@ class Plan:
         return Signal.WAIT if self._running else Signal.DONE
 
     def _issue(self, phase: Phase) -> Trial:
-        space = self.study.search.space if phase is Phase.SEARCH else {}
-        handle = self._studies[phase].ask({key: _distribution(entry) for key, entry in space.items()})
-        trial = self._trial(phase, handle.number, handle.params)
+        handle = self._studies[phase].ask()
         self._issued[phase] += 1
+        return self._start(phase, handle)
+
+    def _start(self, phase: Phase, handle: optuna.trial.Trial) -> Trial:
+        if phase is Phase.SEARCH:
+            for key in self.study.search.space:
+                self._suggest(handle, key)
+        trial = self._trial(phase, handle.number, handle.params)
         self._running[trial.name] = (trial, handle)
         return trial
+
+    def _suggest(self, handle: optuna.trial.Trial, key: str) -> None:
+        """Draws a setting of a trial, unless an earlier driver drew it."""
+        entry = self.study.search.space[key]
+        # A stream of its own for every draw: one for all would begin again, and repeat itself, with every driver.
+        self._studies[Phase.SEARCH].sampler = _sampler(
+            self.study, derive(self.study.seed, "sampler", handle.number, key)
+        )
+        if isinstance(entry, IntRange):
+            handle.suggest_int(key, *entry.bounds, log=entry.log)
+        elif isinstance(entry, FloatRange):
+            handle.suggest_float(key, *entry.bounds, log=entry.log)
+        else:
+            handle.suggest_categorical(key, entry.values)
 
     def planned(self, phase: Phase) -> int:
         """Trials of a phase, as far as is known; the final phase may have fewer when searches fail."""
@@ -183,32 +208,45 @@ class Plan:
     def report(self, name: str, metrics: Mapping[str, float]) -> bool:
         """Notes the epoch of a running trial; whether the trial should stop now."""
         trial, handle = self._running[name]
-        if "select_accuracy" not in metrics:
+        accuracy = metrics.get("select_accuracy", math.nan)
+        if not math.isfinite(accuracy):
             return False
         epoch = int(metrics["epoch"])
-        handle.report(metrics["select_accuracy"], epoch)
+        # A trial that goes on after a crash begins with the epoch that was its last.
+        if epoch > self._reported[name]:
+            self._reported[name] = epoch
+            handle.report(accuracy, epoch)
         may_stop = trial.phase is Phase.SEARCH and epoch < trial.epochs
-        return may_stop and handle.should_prune()
+        if may_stop and name not in self._given_up and handle.should_prune():
+            # Kept, since a pruner does not give the same answer twice.
+            handle.set_user_attr("given_up", epoch)
+            self._given_up.add(name)
+        return name in self._given_up
 
     def finish(self, name: str, outcome: Outcome, metrics: Mapping[str, float], reason: str = "") -> TrialResult:
-        """Ends a running trial for good."""
+        """Ends a running trial for good. One that is complete but has no accuracy has failed."""
         trial, handle = self._running.pop(name)
-        handle.set_user_attr("metrics", dict(metrics))
+        finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
+        objective = "test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy"
+        if outcome is Outcome.COMPLETE and objective not in finite:
+            outcome, reason = Outcome.FAIL, f"it ended without a {objective}"
+        handle.set_user_attr("metrics", finite)
         handle.set_user_attr("reason", reason)
-        value = metrics.get("test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy")
-        self._studies[trial.phase].tell(handle, value if outcome is Outcome.COMPLETE else None, _STATES[outcome])
-        result = TrialResult(trial=trial, outcome=outcome, reason=reason, metrics=dict(metrics))
+        value = finite[objective] if outcome is Outcome.COMPLETE else None
+        self._studies[trial.phase].tell(handle, value, _STATES[outcome])
+        result = TrialResult(trial=trial, outcome=outcome, reason=reason, metrics=finite)
         self._ended[trial.phase].append(result)
         return result
 
     @property
     def fault(self) -> str:
-        """Why the study is given up: the first trials all failed. Empty while it may go on."""
-        ended = [result for phase in Phase for result in self._ended[phase]]
-        if len(ended) < GIVE_UP_AFTER or len(ended) > 100:
+        """Why the study is given up: its first trials, or all before the finals, failed. Empty while it may go on."""
+        ended = [self._ended[phase] for phase in Phase]
+        if sum(map(len, ended)) < min(GIVE_UP_AFTER, self.planned(Phase.BASELINES) + self.planned(Phase.SEARCH)):
             return ""
-        failed = all(result.outcome is Outcome.FAIL for result in ended)
-        return ended[0].reason if failed else ""
+        if any(result.outcome is not Outcome.FAIL for of_phase in ended for result in of_phase):
+            return ""
+        return next(result.reason for of_phase in ended for result in of_phase)
 
     def results(self) -> list[TrialResult]:
         """Every started trial, by phase and in the order of ending; running ones last."""
@@ -249,12 +287,11 @@ def _result(trial: Trial, frozen: FrozenTrial) -> TrialResult:
     )
 
 
-def _sampler(study: Study) -> optuna.samplers.BaseSampler:
-    seed = derive(study.seed, "sampler") % 2**31
+def _sampler(study: Study, seed: int) -> optuna.samplers.BaseSampler:
     if study.search.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
+        return optuna.samplers.RandomSampler(seed=seed % 2**31)
     # A third of a short search at random; Optuna's own ten otherwise.
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(2, min(10, study.search.trials // 3)))
+    return optuna.samplers.TPESampler(seed=seed % 2**31, n_startup_trials=max(2, min(10, study.search.trials // 3)))
 
 
 def _pruner(config: Pruner) -> optuna.pruners.BasePruner:
@@ -265,11 +302,3 @@ def _pruner(config: Pruner) -> optuna.pruners.BasePruner:
     if config.name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=config.min_epochs)
     return optuna.pruners.NopPruner()
-
-
-def _distribution(entry: IntRange | FloatRange | Choice) -> BaseDistribution:
-    if isinstance(entry, IntRange):
-        return IntDistribution(*entry.bounds, log=entry.log)
-    if isinstance(entry, FloatRange):
-        return FloatDistribution(*entry.bounds, log=entry.log)
-    return CategoricalDistribution(entry.values)

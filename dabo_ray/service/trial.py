@@ -9,9 +9,12 @@ from ray import tune
 
 from dabo_ray.config import Study
 from dabo_ray.service.checkpoint import TrialFolder
-from dabo_ray.service.group import WorkerGroup
-from dabo_ray.service.worker import Order, Runner
+from dabo_ray.service.group import WorkerGroup, WorkersLost
+from dabo_ray.service.worker import Answer, Order, Runner
 from dabo_ray.trials import Outcome, Trial
+
+GROUP_LOSSES = 1
+"""So often a trial gets a new worker group for one that is lost."""
 
 
 class StudyTrial(tune.Trainable):  # type: ignore[misc]
@@ -33,6 +36,7 @@ class StudyTrial(tune.Trainable):  # type: ignore[misc]
         # A trial that a lost process left off is asked for its last epoch again: the driver may not have heard of it.
         saved = TrialFolder(self._folder, self._trial.name).load()
         self._epoch = max(1, len(saved[1])) if saved else 1
+        self._groups_lost = 0
 
     def _workers(self) -> Runner | WorkerGroup:
         if self._runner is None:
@@ -50,7 +54,7 @@ class StudyTrial(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Trains the next epoch."""
         order = Order(self._study, self._folder, self._trial, self._epoch)
-        answer = self._workers().answer(order)
+        answer = self._carry_out(order)
         if answer.renew:
             self._close()
         if answer.failure:
@@ -59,6 +63,16 @@ class StudyTrial(tune.Trainable):  # type: ignore[misc]
         self._epoch += 1
         outcome = Outcome.COMPLETE if is_last else Outcome.RUNNING
         return {"record": answer.record, "outcome": outcome.value, "reason": "", "done": is_last}
+
+    def _carry_out(self, order: Order) -> Answer:
+        while True:
+            try:
+                return self._workers().answer(order)
+            except WorkersLost as error:
+                self._groups_lost += 1
+                if self._groups_lost > GROUP_LOSSES:
+                    return Answer({}, f"its workers were lost again and again: {error}", renew=True)
+                self._close()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Takes the next trial in the same process."""

@@ -44,11 +44,13 @@ class Course:
         self._trials: dict[str, Trial] = {}
         self._records: dict[str, dict[str, float]] = {}
         self._stopped: set[str] = set()
+        self.is_done = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The config of the next trial, None to wait, or Tune's mark that there are no more."""
         trial = self.plan.next()
         if trial is Signal.DONE:
+            self.is_done = True
             return str(Searcher.FINISHED)
         if not isinstance(trial, Trial):
             return None
@@ -169,7 +171,11 @@ def concurrent_trials(resources: Resources, available: Mapping[str, float]) -> i
 
 
 def run(study: Study, course: Course, concurrent: int) -> None:
-    """Runs the study to its end on the Ray that this process is connected to."""
+    """Runs the study to its end on the Ray that this process is connected to.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the trials have been stopped.
+    """
     resources = study.resources
     if resources.workers == "local":
         needs = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker, TRIAL_RESOURCE: 1}
@@ -196,4 +202,7 @@ def run(study: Study, course: Course, concurrent: int) -> None:
         ),
     )
     tuner.fit()
+    if not course.is_done:
+        # Tune takes the first Ctrl-C to itself, and returns as if all were done.
+        raise KeyboardInterrupt
     shutil.rmtree(scratch, ignore_errors=True)

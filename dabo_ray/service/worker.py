@@ -51,6 +51,10 @@ class Answer:
     """Whether the process may be in a bad state after this failure."""
 
 
+class PeerLost(Exception):
+    """Another worker of the trial is gone; this one cannot go on alone."""
+
+
 class Runner:
     """Trains one trial after another in this process; data stay in memory between trials.
 
@@ -76,12 +80,18 @@ class Runner:
         return cls(Share(), torch.device("cuda" if torch.cuda.is_available() else "cpu"), OneWorker())
 
     def answer(self, order: Order) -> Answer:
-        """The record of the epoch asked for; a failure of the trial is an answer, not an error."""
+        """The record of the epoch asked for; a failure of the trial is an answer, not an error.
+
+        Raises:
+            PeerLost: by the collective.
+        """
         try:
             return Answer(self._advance(order))
         except Diverged as error:
             self._name = ""
             return Answer(self._last_record(), str(error))
+        except PeerLost:
+            raise
         except Exception as error:
             self._name = ""
             return Answer(self._last_record(), f"{type(error).__name__}: {error}".splitlines()[0], renew=True)
@@ -95,11 +105,14 @@ class Runner:
             self._begin(order, folder)
         assert self._training is not None
         while len(self._records) < order.epoch:
-            self._records.append(next(self._epochs))
+            records = [*self._records, next(self._epochs)]
             if self.share.rank == 0:
-                folder.save(self._training.state_dict(), self._records)
-                if len(self._records) == order.trial.epochs and self._training.outer is not None:
-                    draw_samples(self._training.outer.augmenter, self._training, folder.samples)
+                folder.save(self._training.state_dict(), records)
+            # What could not be saved does not count: a process that goes on from the checkpoint has never seen it.
+            self._records = records
+        outer = self._training.outer
+        if order.epoch == order.trial.epochs and self.share.rank == 0 and outer and not folder.samples.exists():
+            draw_samples(outer.augmenter, self._training, folder.samples)
         return self._records[order.epoch - 1]
 
     def _begin(self, order: Order, folder: TrialFolder) -> None:
