@@ -73,8 +73,9 @@ class Driver:
         for result in self.earlier:
             self.tracker.trial_ended(result)
         try:
-            self._train()
-            code = FAILED if self.plan.fault else DONE if self._is_done() else INTERRUPTED
+            if not self._is_done():
+                self._train()
+            code = DONE if self._has_answer() else FAILED
         except KeyboardInterrupt:
             code = INTERRUPTED
         finally:
@@ -101,9 +102,14 @@ class Driver:
                 tune.run(self.study, tune.Course(self.plan, self.folder, [progress, self.tracker]), concurrent)
 
     def _is_done(self) -> bool:
-        """Whether all that was planned has ended; Tune takes Ctrl-C for itself and returns as if nothing were wrong."""
+        """Whether all that was planned has ended."""
         ended = Counter(r.trial.phase for r in self.plan.results() if r.outcome is not Outcome.RUNNING)
         return all(ended[phase] >= self.plan.planned(phase) for phase in Phase)
+
+    def _has_answer(self) -> bool:
+        """Whether any arm was scored on test."""
+        complete = (r for r in self.plan.results() if r.outcome is Outcome.COMPLETE)
+        return any(r.trial.phase is Phase.FINAL for r in complete)
 
     def _report(self, code: int) -> None:
         """Writes report and tables, also of a study that was interrupted, and closes the MLflow runs."""
@@ -133,8 +139,12 @@ class Driver:
         again = shlex.join([*command, *(["--resume"] if "--resume" not in command else [])])
         console.print()
         if code == FAILED:
-            console.print(f"The study was given up: its first trials all failed. Reason: {self.plan.fault}")
-            console.print(f"After mending it, remove {folder} and start again.")
+            reason = self.plan.fault or "no trial of the final phase was complete; the report says why"
+            told = (
+                "The study was given up: its first trials all failed." if self.plan.fault else "The study has failed."
+            )
+            console.print(f"{told} Reason: {reason}", soft_wrap=True)
+            console.print(f"After mending it, remove {folder} and start again.", soft_wrap=True)
             return
         if code == INTERRUPTED:
             console.print(f"Interrupted. Nothing that ended is lost. Go on with:\n  {again}", soft_wrap=True)

@@ -53,6 +53,9 @@ def connected(*, verbose: bool, dashboard: bool) -> Iterator[Mapping[str, float]
         token = Path.home() / ".ray" / "auth_token"
         if token.is_file():
             token.chmod(0o600)
+    if not verbose:
+        # Warnings of Ray's own processes come to standard output whatever is asked of `init`.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
     try:
         yield ray.cluster_resources()
     finally:

@@ -151,6 +151,7 @@ class WorkerGroup:
 
         assert isinstance(resources.workers, int)
         os.environ.update(TRAIN_ENVIRONMENT)
+        _tell_train_where_ray_is()
         self._mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
         self._error: BaseException | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="dabo-ray-train-")
@@ -206,3 +207,15 @@ class WorkerGroup:
         self._thread.join(CLOSE_SECONDS)
         ray.kill(self._mailbox)
         self._scratch.cleanup()
+
+
+def _tell_train_where_ray_is() -> None:
+    """Lets Ray Train free the resources of a group whose controller was lost when two Rays run on one machine.
+
+    The actor of Train that does so looks for Ray by itself, ends with an error where it finds two, and nothing else
+    frees the CPUs and GPUs before the study ends. Train has no option for what it passes on.
+    """
+    from ray.train.v2._internal import constants
+
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    constants.ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
