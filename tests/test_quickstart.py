@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import shlex
+import signal
+import socket
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -112,3 +122,61 @@ def test_a_finished_study_shows_its_results_again(finished):
     parent, children = command.mlflow_runs()
     assert parent.info.status == "FINISHED"
     assert children == {name: ["FINISHED"] for name in TRIALS}
+
+
+@pytest.fixture
+def browser(tmp_path) -> Iterator[Any]:
+    """Debian's headless Chromium (packages chromium and chromium-driver)."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for option in (
+        *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"),
+        *("disable-background-networking", "disable-component-update", "window-size=1400,2200"),
+        f"user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(f"--{option}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    yield driver
+    driver.quit()
+
+
+def test_the_report_in_a_browser(finished, browser):
+    command, _ = finished
+    browser.get((command.results / "report.html").absolute().as_uri())
+    assert "tiny" in browser.title
+    pictures = browser.find_elements(By.TAG_NAME, "img")
+    assert len(pictures) >= 5
+    assert all(browser.execute_script("return arguments[0].naturalWidth", picture) > 0 for picture in pictures)
+    assert "learned-1" in browser.find_element(By.TAG_NAME, "table").text
+    assert browser.get_log("browser") == []
+
+
+def test_mlflow_in_a_browser(finished, browser):
+    """Parent with its children; metric curves and the picture of a learned trial."""
+    command, run = finished
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = shlex.split(re.search(r"MLflow UI: (.*)", run.stdout)[1])
+    server = subprocess.Popen(
+        [*words, "--port", str(port)],
+        cwd=command.folder,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        page = re.search(r"then open http://127.0.0.1:5000(\S+)", run.stdout)[1]
+        wait = WebDriverWait(browser, 180, ignored_exceptions=(WebDriverException, OSError))
+        wait.until(lambda _: socket.create_connection(("127.0.0.1", port), 1).close() is None)
+        browser.get(f"http://127.0.0.1:{port}{page}")
+        child = wait.until(lambda b: b.find_element(By.LINK_TEXT, "final-learned-1-seed-0"))
+        browser.get(child.get_attribute("href").partition("?")[0] + "/model-metrics?workflowType=machine_learning")
+        for title in ("train_loss", "rotation_spread_deg", "test_accuracy", "samples"):
+            wait.until(lambda b, title=title: b.find_elements(By.XPATH, f"//*[text()='{title}']"))
+        picture = wait.until(lambda b: b.find_element(By.CSS_SELECTOR, "img[src*='get-artifact'], img[src^='blob:']"))
+        wait.until(lambda b: b.execute_script("return arguments[0].naturalWidth", picture) > 0)
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
