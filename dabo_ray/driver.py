@@ -153,8 +153,8 @@ class Driver:
         failed = [result for result in self.plan.results() if result.outcome is Outcome.FAIL]
         if failed:
             console.print(f"{len(failed)} trial(s) failed; the report says why.")
-        console.print(f"\nReport:    {folder}/report.html")
-        console.print(f"Tables:    {folder}/results.csv, results.parquet, summary.json")
+        console.print(f"\nReport:    {folder}/report.html", soft_wrap=True)
+        console.print(f"Tables:    {folder}/results.csv, results.parquet, summary.json", soft_wrap=True)
         console.print(f"MLflow UI: {ui_command(tracking_uri(self.study))}", soft_wrap=True)
         if self.tracker.parent_url:
             console.print(f"           then open {self.tracker.parent_url}", soft_wrap=True)
