@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,10 @@ class Driver:
         """Runs to the end, or as far as it goes; returns the exit code.
 
         Args:
-            command: how the user started the study, to tell how to go on.
+            command: how the user started the study, without --resume, to tell how to go on.
+
+        Raises:
+            ConfigError: a trial does not fit on the cluster.
         """
         self.tracker = Tracker(
             uri=tracking_uri(self.study),
@@ -73,11 +75,14 @@ class Driver:
         for result in self.earlier:
             self.tracker.trial_ended(result)
         try:
-            if not self._is_done():
+            if not self.plan.is_done:
                 self._train()
             code = DONE if self._has_answer() else FAILED
         except KeyboardInterrupt:
             code = INTERRUPTED
+        except ConfigError:
+            self.tracker.close()
+            raise
         finally:
             self.plan.add_wall_seconds(time.monotonic() - start)
         self._report(code)
@@ -100,11 +105,6 @@ class Driver:
                 raise ConfigError(str(error)) from None
             with progress:
                 tune.run(self.study, tune.Course(self.plan, self.folder, [progress, self.tracker]), concurrent)
-
-    def _is_done(self) -> bool:
-        """Whether all that was planned has ended."""
-        ended = Counter(r.trial.phase for r in self.plan.results() if r.outcome is not Outcome.RUNNING)
-        return all(ended[phase] >= self.plan.planned(phase) for phase in Phase)
 
     def _has_answer(self) -> bool:
         """Whether any arm was scored on test."""
@@ -136,7 +136,7 @@ class Driver:
     def _tell(self, code: int, command: Sequence[str]) -> None:
         """What the terminal shows at the end."""
         console, folder = self.console, _short(self.folder)
-        again = shlex.join([*command, *(["--resume"] if "--resume" not in command else [])])
+        again = shlex.join([*command, "--resume"])
         console.print()
         if code == FAILED:
             reason = self.plan.fault or "no trial of the final phase was complete; the report says why"

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 import yaml
 
 from dabo_ray.config import Study
 from dabo_ray.study_file import apply_overrides, check_study
 
-# Before torch is imported: the two cores of a small machine are shared by several workers.
+# For the processes that tests start: the two cores of a small machine are shared by several workers.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 StudyMaker = Callable[..., Study]
@@ -32,6 +33,15 @@ TINY: Mapping[str, Any] = {
     "final": {"top": 1, "seeds": 1},
 }
 """Five trials of two epochs, a fraction of a second each."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, whatever the environment asks for."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class StudyCommand:

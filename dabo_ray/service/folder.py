@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from dabo_ray.config import Study
 from dabo_ray.study_file import ConfigError, read_study, to_dict, to_yaml
+from dabo_ray.tracking.results import replacing
 
 CHANGEABLE = ("resources.", "tracking.", "storage", "database", "data.root")
 """Keys that may differ when a study is gone on with: where it runs, not what it asks."""
@@ -57,10 +57,9 @@ def held_folder(study: Study, comment: str, *, resume: bool) -> Iterator[Path]:
                 )
             _check_same(read_study(resolved), study)
         lines = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
-        temporary = resolved.with_suffix(".tmp")
         try:
-            temporary.write_text(lines + to_yaml(study), encoding="utf-8")
-            os.replace(temporary, resolved)
+            with replacing(resolved) as path:
+                path.write_text(lines + to_yaml(study), encoding="utf-8")
         except OSError as error:
             raise _unwritable(folder, error) from None
         yield folder
@@ -72,7 +71,8 @@ def _unwritable(folder: Path, error: OSError) -> ConfigError:
 
 def write_provenance(folder: Path, provenance: Mapping[str, str]) -> None:
     """Keeps where the numbers come from beside them."""
-    (folder / "provenance.json").write_text(json.dumps(dict(provenance), indent=2) + "\n", encoding="utf-8")
+    with replacing(folder / "provenance.json") as path:
+        path.write_text(json.dumps(dict(provenance), indent=2) + "\n", encoding="utf-8")
 
 
 def _check_same(before: Study, now: Study) -> None:

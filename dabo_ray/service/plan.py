@@ -125,8 +125,10 @@ class Plan:
 
     def next(self) -> Trial | Signal:
         """The next trial to run, one that an earlier driver left unfinished before all others."""
+        if self.is_done:
+            return Signal.DONE
         if self.fault:
-            return Signal.WAIT if self._running else Signal.DONE
+            return Signal.WAIT
         if self._unfinished:
             trial, handle = self._unfinished.pop(0)
             return self._start(trial.phase, handle)
@@ -137,7 +139,7 @@ class Plan:
             return Signal.WAIT
         if self._issued[Phase.FINAL] < self.planned(Phase.FINAL):
             return self._issue(Phase.FINAL)
-        return Signal.WAIT if self._running else Signal.DONE
+        return Signal.WAIT
 
     def _issue(self, phase: Phase) -> Trial:
         handle = self._studies[phase].ask()
@@ -247,6 +249,14 @@ class Plan:
         if any(result.outcome is not Outcome.FAIL for of_phase in ended for result in of_phase):
             return ""
         return next(result.reason for of_phase in ended for result in of_phase)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing runs and nothing is left to run: all that was planned has ended, or the study is given up."""
+        if self._running:
+            return False
+        all_issued = all(self._issued[phase] >= self.planned(phase) for phase in Phase)
+        return bool(self.fault) or (all_issued and not self._unfinished)
 
     def results(self) -> list[TrialResult]:
         """Every started trial, by phase and in the order of ending; running ones last."""

@@ -44,13 +44,11 @@ class Course:
         self._trials: dict[str, Trial] = {}
         self._records: dict[str, dict[str, float]] = {}
         self._stopped: set[str] = set()
-        self.is_done = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The config of the next trial, None to wait, or Tune's mark that there are no more."""
         trial = self.plan.next()
         if trial is Signal.DONE:
-            self.is_done = True
             return str(Searcher.FINISHED)
         if not isinstance(trial, Trial):
             return None
@@ -202,7 +200,7 @@ def run(study: Study, course: Course, concurrent: int) -> None:
         ),
     )
     tuner.fit()
-    if not course.is_done:
+    if not course.plan.is_done:
         # Tune takes the first Ctrl-C to itself, and returns as if all were done.
         raise KeyboardInterrupt
     shutil.rmtree(scratch, ignore_errors=True)

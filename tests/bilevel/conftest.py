@@ -18,14 +18,6 @@ from dabo_ray.bilevel.inner import Sgd
 from dabo_ray.data.sources import load
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @dataclass
 class Problem:
     """A window of updates of a real network on digits, from a state with momentum already in it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -137,7 +138,7 @@ def test_a_file_where_the_storage_should_be(make_study: StudyMaker, tmp_path: Pa
 def test_a_study_file_that_cannot_be_written(make_study: StudyMaker):
     """A folder in the file's place fails as a full disk does: with an OSError from the write."""
     study = make_study()
-    (study_folder(study) / "study.tmp").mkdir(parents=True)
+    (study_folder(study) / f".study.yaml.{os.getpid()}.tmp").mkdir(parents=True)
     assert "cannot write to the study's folder" in refusal(study, resume=False)
 
 

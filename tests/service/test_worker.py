@@ -23,14 +23,6 @@ from dabo_ray.trials import Phase, Trial
 EPOCHS = 3
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def trial_of(method: str = "learned", *, phase: Phase = Phase.SEARCH, **settings: Any) -> Trial:
     """A trial; double underscores in the names of settings stand for dots."""
     return Trial(
