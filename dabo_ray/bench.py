@@ -1,0 +1,88 @@
+"""Benchmarks side by side with the alternative: `python -m dabo_ray.bench WHAT [--json FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+SUBJECTS: dict[str, str] = {}
+"""Subject -> what is compared. Each has a module of its name in `dabo_ray.benchmarks` with `run(options) -> Result`."""
+
+_FORMATS = {"seconds": "{:.4g} s", "per_second": "{:.0f}/s", "mib": "{:.0f} MiB"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures one subject and shows a table; 0 when every budget is met, 1 when not, 2 for bad input."""
+    options = _parser().parse_args(arguments)
+    import torch
+
+    from dabo_ray.benchmarks import measure
+
+    if options.json is not None and not options.json.parent.is_dir():
+        return _refuse(f"--json {options.json}: there is no folder {options.json.parent}; make it first")
+    try:
+        device = torch.device(options.device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        return _refuse(f"--device {options.device} cannot be used: {str(error).splitlines()[0]}")
+    torch.set_num_threads(options.threads)
+    settings = measure.Options(device, options.repeats, options.threads)
+    result = importlib.import_module(f"dabo_ray.benchmarks.{options.what}").run(settings)
+    if options.json is not None:
+        measure.write_json(result, settings, options.json)
+    _show(result)
+    return 0 if all(budget.met for budget in result.budgets) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m dabo_ray.bench",
+        description="Compares what this package does with the alternative, side by side in one run.",
+        epilog="\n".join(f"{name:10}{text}" for name, text in SUBJECTS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=SUBJECTS, metavar="WHAT", help=", ".join(SUBJECTS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write rows, budgets and environment to FILE")
+    parser.add_argument("--device", default="cpu", help="where to compute, such as cpu or cuda (default: %(default)s)")
+    parser.add_argument("--repeats", type=_count, default=7, help="measurements of each case (default: %(default)s)")
+    parser.add_argument("--threads", type=_count, default=1, help="CPU threads (default: %(default)s)")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _refuse(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 2
+
+
+def _show(result: object) -> None:
+    from dabo_ray.benchmarks.measure import Result
+
+    assert isinstance(result, Result)
+    table = Table(title=f"bench {result.what}", title_justify="left")
+    for heading in ("case", "median", "ratio", "spread"):
+        table.add_column(heading, justify="left" if heading == "case" else "right")
+    for row in result.rows:
+        table.add_row(row.name, _FORMATS[row.unit].format(row.value), f"{row.ratio:.2f}", f"{100 * row.spread:.0f} %")
+    console = Console()
+    console.print(table)
+    for budget in result.budgets:
+        sign = ">=" if budget.at_least else "<="
+        word = "met" if budget.met else "MISSED"
+        console.print(f"{word}: {budget.name} {budget.measured:.2f} {sign} {budget.budget:g}", highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

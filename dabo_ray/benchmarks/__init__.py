@@ -1,0 +1,1 @@
+"""What `python -m dabo_ray.bench` measures, a module for each subject."""

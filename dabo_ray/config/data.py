@@ -1,0 +1,64 @@
+"""Which labelled images, how they are split, and how they are shifted."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dabo_ray.config.section import Fraction, Section
+
+
+class Shift(Section):
+    """A change of the outer, select and test images that the training images do not show."""
+
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Each image is turned by an angle from U(-rotation, rotation), in degrees."""
+
+    translation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Each image is moved along x and y by U(-translation, translation), in fractions of the side."""
+
+    def spreads(self) -> dict[str, float]:
+        """Standard deviations of the shift, under the names and in the units of an epoch's record; none if zero."""
+        spreads = {
+            "rotation_spread_deg": self.rotation / math.sqrt(3),
+            "translation_spread_percent": 100 * self.translation / math.sqrt(3),
+        }
+        return {name: spread for name, spread in spreads.items() if spread}
+
+
+class Data(Section):
+    """Which labelled images, and how they are split."""
+
+    name: Literal["digits", "fashion_mnist", "cifar10", "cifar100"]
+    """Data set; `digits` comes with scikit-learn and needs no files."""
+
+    root: str = "data"
+    """Folder with the data set's published files."""
+
+    num_labels: Annotated[int, Field(ge=10)] | None = None
+    """Labelled images to use in all (train, outer and select), a stratified subset; null: all there are."""
+
+    outer_fraction: Fraction = 0.2
+    """Part of the labelled images whose loss drives the augmenter; baselines train on them."""
+
+    select_fraction: Fraction = 0.1
+    """Part of the labelled images that chooses settings; used for training in the final phase."""
+
+    test_fraction: Fraction | None = None
+    """Part of all images held out for the final phase (null: 0.25); for `digits`, which has no published test set."""
+
+    shift: Shift = Shift()
+    """How the images of outer, select and test differ from those that are trained on."""
+
+    @model_validator(mode="after")
+    def _leaves_images_to_train_on(self) -> Self:
+        if self.outer_fraction + self.select_fraction >= 1:
+            raise ValueError(
+                f"outer_fraction {self.outer_fraction} and select_fraction {self.select_fraction} leave no images "
+                "to train on; their sum must stay under 1"
+            )
+        if self.test_fraction is not None and self.name != "digits":
+            raise ValueError(f"test_fraction is for data sets without a published test set; remove it for {self.name}")
+        return self

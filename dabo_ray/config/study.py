@@ -1,0 +1,106 @@
+"""A whole study file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dabo_ray.config.data import Data
+from dabo_ray.config.search import Final, Search
+from dabo_ray.config.section import Count, NotNegative, Section
+from dabo_ray.config.training import Augmenter, Bilevel, Classifier
+
+Baseline = Literal["none", "flip", "flip_crop", "affine", "trivialaugment", "random_augmenter"]
+
+
+class Resources(Section):
+    """What a trial runs on."""
+
+    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["local"] = "local"
+    """Ray Train workers of a trial, which share its batches; `local`: the trial's own process, no worker group."""
+
+    cpus_per_worker: Count = 1
+    """CPUs of each worker, and its threads."""
+
+    gpus_per_worker: NotNegative = 0.0
+    """GPUs of each worker; a part of one (0.5) for single workers."""
+
+    concurrent_trials: Count | Literal["auto"] = "auto"
+    """Trials at the same time; `auto`: as many as fit on the cluster when the study starts."""
+
+    @model_validator(mode="after")
+    def _whole_gpus_for_groups(self) -> Self:
+        whole = float(self.gpus_per_worker).is_integer()
+        if not whole and (self.gpus_per_worker > 1 or self.workers not in ("local", 1)):
+            raise ValueError(
+                f"gpus_per_worker {self.gpus_per_worker} with workers {self.workers}: a part of a GPU is for single "
+                "workers; give a whole number or set workers to 1"
+            )
+        return self
+
+
+class Tracking(Section):
+    """Where MLflow keeps the runs."""
+
+    uri: str = ""
+    """MLflow tracking URI; empty: SQLite in the storage folder (`sqlite:///<storage>/mlflow.db`)."""
+
+
+class Study(Section):
+    """A whole study file."""
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    """Name of the study: of its folder, its MLflow experiment and its Optuna studies."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Everything random follows from it."""
+
+    data: Data
+    """Images and splits."""
+
+    classifier: Classifier = Classifier()
+    """What is trained, and how."""
+
+    augmenter: Augmenter = Augmenter()
+    """What learns to augment."""
+
+    bilevel: Bilevel = Bilevel()
+    """Schedule of the two problems."""
+
+    search: Search = Search()
+    """Settings to look for."""
+
+    baselines: Annotated[list[Baseline], Field(min_length=0)] = ["none"]
+    """Arms that the learned augmentation is compared with; `random_augmenter` is the untrained network."""
+
+    final: Final = Final()
+    """The comparison on the test images."""
+
+    resources: Resources = Resources()
+    """CPUs, GPUs and workers."""
+
+    tracking: Tracking = Tracking()
+    """MLflow."""
+
+    storage: Annotated[str, Field(min_length=1)] = "runs"
+    """Folder for the study's results; on a cluster one that every node sees at the same path."""
+
+    database: str = ""
+    """Optuna storage URL of the plan; empty: SQLite in the study's folder."""
+
+    def contradictions(self) -> dict[str, str]:
+        """Rules over several sections: key path -> what is wrong and what to change; empty when all hold."""
+        found = {}
+        if len(set(self.baselines)) < len(self.baselines):
+            found["baselines"] = f"names an arm twice: {', '.join(self.baselines)}; name each once"
+        if "://" in self.storage:
+            found["storage"] = f"must be a folder, got {self.storage!r}; mount shared storage on every node instead"
+        for key, folder in (("storage", self.storage), ("data.root", self.data.root)):
+            if folder.startswith("~"):
+                found[key] = f"got {folder!r}, and `~` is not the home folder here; give the path in full"
+        if self.final.top > self.search.trials:
+            found["final.top"] = f"is {self.final.top}, more than search.trials ({self.search.trials}); lower it"
+        if not self.baselines and self.final.top == 0:
+            found["final.top"] = "is 0 and there are no baselines, so nothing is compared; raise it or name baselines"
+        return found

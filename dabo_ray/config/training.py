@@ -1,0 +1,97 @@
+"""What is trained and what learns to augment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dabo_ray.config.section import Count, NotNegative, Positive, Section
+
+
+class Classifier(Section):
+    """The network that is trained, and its training: SGD as in torch.optim.SGD."""
+
+    name: Literal["small_cnn", "resnet18"] = "small_cnn"
+    """`small_cnn`: three convolutions with group normalisation; `resnet18`: the CIFAR form (3x3 stem, no pooling)."""
+
+    width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    """Channels of the first convolution of `small_cnn`; a multiple of 8."""
+
+    epochs: Count = 30
+    """Passes over the training images."""
+
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    """Images per classifier update, over all workers of a trial."""
+
+    lr: Positive = 0.1
+    """Step size of SGD at the start."""
+
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of SGD."""
+
+    nesterov: bool = False
+    """Nesterov's form of momentum; needs momentum > 0."""
+
+    weight_decay: NotNegative = 5.0e-4
+    """L2 penalty of SGD."""
+
+    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    """Step size over the epochs: cosine to zero, or times 0.2 at 30, 60 and 80 % of the epochs, or constant."""
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum > 0; set momentum or remove nesterov")
+        return self
+
+
+class Augmenter(Section):
+    """The network that turns noise into image transformations, and how it learns."""
+
+    name: Literal["affine", "affine_matrix"] = "affine"
+    """`affine`: rotation, scale, aspect, shear and translation with learned spreads; `affine_matrix`: the numbers of a
+    2x3 matrix around the identity, the published form."""
+
+    hidden: Count = 32
+    """Units of each hidden layer."""
+
+    depth: Count = 1
+    """Hidden layers."""
+
+    noise: Count = 6
+    """Dimension of the noise, uniform in (-1, 1), one draw per image; `affine` needs 6."""
+
+    centre: Literal["identity", "free"] = "identity"
+    """`identity`: the mean transformation is the identity by construction, the spread is learned; `free`: both are."""
+
+    optimizer: Literal["shrunk_adam", "adam", "sgd"] = "shrunk_adam"
+    """Optimiser of the augmenter. `shrunk_adam` steps only as far as the gradients stand out from noise; `sgd` has
+    momentum 0.9."""
+
+    lr: Positive = 0.03
+    """Step size of the augmenter's optimiser at the start."""
+
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Step size of the augmenter's optimiser over its updates: cosine to zero, or constant."""
+
+    weight_decay: NotNegative = 0.0
+    """L2 penalty of `adam` and `sgd`."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.name == "affine" and self.noise < 6:
+            raise ValueError(f"noise is {self.noise}; the affine augmenter needs 6 dimensions or more")
+        if self.optimizer == "shrunk_adam" and self.weight_decay:
+            raise ValueError("weight_decay is for adam and sgd; shrunk_adam has none: remove it or set optimizer")
+        return self
+
+
+class Bilevel(Section):
+    """How the two learning problems take turns."""
+
+    inner_steps: Count = 1
+    """Classifier updates between two augmenter updates (M)."""
+
+    truncation: Annotated[int, Field(ge=1, le=64)] = 1
+    """Latest classifier updates that the hypergradient flows through (K); may exceed inner_steps."""
