@@ -72,7 +72,7 @@ def write_report(
     html = environment.get_template("report.html.jinja").render(
         study=study,
         paragraphs=question_paragraphs(question),
-        answer=answer(summary),
+        answer=summary["answer"],
         summary=summary,
         unfinished=not summary["arms"] or any(result.outcome is Outcome.RUNNING for result in results),
         figures=_figures(results, records, summary["arms"], true_spread),
@@ -88,35 +88,6 @@ def write_report(
     with replacing(report) as path:
         path.write_text(html, encoding="utf-8")
     return report
-
-
-def answer(summary: Mapping[str, Any]) -> str:
-    """What the study found, in plain words: the best learned arm against the best baseline on test."""
-    learned = [arm for arm in summary["arms"] if arm["method"] == "learned"]
-    baselines = [arm for arm in summary["arms"] if arm["method"] != "learned"]
-    if not summary["arms"]:
-        return "No answer yet: the final phase has no complete trial, so nothing has been scored on test."
-    if not learned or not baselines:
-        missing = "baseline" if learned else "learned arm"
-        return f"No comparison: no {missing} has been scored on test. The best arm, {_scored(summary['arms'][0])}."
-    ours, theirs = learned[0], baselines[0]
-    found = f"The best learned arm, {_scored(ours)}; the best baseline, {_scored(theirs)}."
-    widths = [arm["test_accuracy"]["ci95"] for arm in (ours, theirs)]
-    if None in widths:
-        return f"{found} An arm with a single seed has no interval, so this does not tell which is better."
-    gain = ours["test_accuracy"]["mean"] - theirs["test_accuracy"]["mean"]
-    if abs(gain) <= sum(widths):
-        return f"{found} The intervals overlap: they cannot be told apart at these seeds."
-    better, worse = ("learned arm", "baseline") if gain > 0 else ("baseline", "learned arm")
-    return f"{found} The intervals do not overlap: the {better} is better than the {worse} by {abs(gain):.2f} points."
-
-
-def _scored(arm: Mapping[str, Any]) -> str:
-    accuracy, num_seeds = arm["test_accuracy"], len(arm["seeds"])
-    interval = "" if accuracy["ci95"] is None else f" ± {accuracy['ci95']:.2f}"
-    return (
-        f"{arm['name']}, reached {accuracy['mean']:.2f}{interval} % on test ({num_seeds} seed{'s' * (num_seeds > 1)})"
-    )
 
 
 def question_paragraphs(text: str) -> list[str]:

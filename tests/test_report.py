@@ -175,9 +175,9 @@ def finished(tmp_path_factory):
 def test_question_and_answer_come_first(finished):
     text = finished.page.text
     assert text.index("On rotated digits, which inner-step count earns its cost? It has a second line.") < text.index(
-        report.answer(finished.summary)
+        finished.summary["answer"]
     )
-    assert text.index(report.answer(finished.summary)) < text.index("Arms")
+    assert text.index(finished.summary["answer"]) < text.index("Arms")
     assert ("html", {"lang": "en"}) in finished.page.tags
     assert any(attrs.get("name") == "viewport" for _, attrs in finished.page.tags)
 
@@ -311,51 +311,6 @@ def test_long_tables_are_cut_and_say_so(tmp_path):
     page = study.write()
     assert len(page.tables["trials"]) == len(page.tables["failures"]) == report.MAX_ROWS + 1
     assert "100 of 150; results.csv has them all" in page.text
-
-
-def arm(name, method, mean, ci95, num_seeds=3):
-    accuracy = {"mean": mean, "ci95": ci95, "values": [mean] * num_seeds}
-    return {"name": name, "method": method, "seeds": list(range(num_seeds)), "test_accuracy": accuracy}
-
-
-NONE = arm("none", "none", 90.0, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("arms", "expected"),
-    [
-        ([], "No answer yet: the final phase has no complete trial, so nothing has been scored on test."),
-        (
-            [arm("learned-1", "learned", 93.0, 1.5), NONE],
-            "do not overlap: the learned arm is better than the baseline by 3.00 points.",
-        ),
-        (
-            [arm("learned-1", "learned", 92.0, 1.5), NONE],
-            "The intervals overlap: they cannot be told apart at these seeds.",
-        ),
-        ([NONE, arm("learned-1", "learned", 85.0, 1.5)], "the baseline is better than the learned arm by 5.00 points."),
-        ([NONE, arm("learned-1", "learned", 88.0, 1.5)], "cannot be told apart at these seeds."),
-        ([arm("learned-1", "learned", 99.0, None, 1), NONE], "this does not tell which is better."),
-        (
-            [NONE],
-            "no learned arm has been scored on test. The best arm, none, reached 90.00 ± 1.00 % on test (3 seeds).",
-        ),
-        (
-            [arm("learned-1", "learned", 93.0, None, 1)],
-            "no baseline has been scored on test. The best arm, learned-1, reached 93.00 % on test (1 seed).",
-        ),
-    ],
-)
-def test_answer_is_honest(arms, expected):
-    assert report.answer({"arms": arms}).endswith(expected)
-
-
-def test_answer_names_both_with_their_numbers():
-    arms = [arm("learned-2", "learned", 93.0, 1.5), arm("learned-1", "learned", 92.0, 1.0, 2), NONE]
-    assert report.answer({"arms": arms}).startswith(
-        "The best learned arm, learned-2, reached 93.00 ± 1.50 % on test (3 seeds); "
-        "the best baseline, none, reached 90.00 ± 1.00 % on test (3 seeds)."
-    )
 
 
 def test_leading_comment_and_paragraphs():

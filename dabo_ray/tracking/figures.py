@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from dabo_ray.tracking.results import BASIS_ARM, metric, replacing
+from dabo_ray.tracking.results import metric, replacing
+from dabo_ray.tracking.statistics import BASIS_ARM
 from dabo_ray.trials import Outcome, Phase, TrialResult
 
 Arms = Sequence[Mapping[str, Any]]

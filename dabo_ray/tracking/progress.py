@@ -205,9 +205,9 @@ class _Running:
 
 
 def print_arms(summary: Mapping[str, Any], console: Console) -> None:
-    """Print the arms of a `summary.json`, best first; fits 80 columns."""
+    """Print the arms of a `summary.json`, best first, and its answer; fits 80 columns."""
     if not summary["arms"]:
-        console.print("No arm has been scored on the test images yet.")
+        console.print(summary["answer"], markup=False)
         return
     plus_minus = "±" if console.encoding.startswith("utf") else "+/-"
     table = Table(title=f"{summary['study']}: arms", title_justify="left", box=None, padding=(0, 1), pad_edge=False)
@@ -229,6 +229,7 @@ def print_arms(summary: Mapping[str, Any], console: Console) -> None:
         )
     console.print(table)
     console.print("Mean and 95 % interval over seeds; cost: training time over that of none.", style="dim")
+    console.print(f"\n{summary['answer']}", markup=False, style="bold")
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from scipy.special import stdtrit
 
+from dabo_ray.tracking.statistics import BASIS_ARM, compare, half_width_95
+from dabo_ray.tracking.verdict import answer, headline
 from dabo_ray.trials import Outcome, Phase, TrialResult
-
-BASIS_ARM = "none"
-"""The arm whose training time is the unit of `cost_ratio`."""
 
 _COLUMNS = pa.schema(
     [
@@ -39,17 +38,6 @@ _COLUMNS = pa.schema(
 )
 
 
-def half_width_95(values: Sequence[float]) -> float | None:
-    """Half the width of the 95 % t-interval of the mean of `values`; None for fewer than two.
-
-    t_{0.975, n - 1} * s / sqrt(n), where s is the sample standard deviation (n - 1 in its denominator).
-    """
-    if len(values) < 2:
-        return None
-    quantile = float(stdtrit(len(values) - 1, 0.975))
-    return quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-
-
 def metric(result: TrialResult, name: str) -> float | None:
     """A metric of the last epoch of a trial; None if it is missing or not finite."""
     value = result.metrics.get(name)
@@ -59,19 +47,36 @@ def metric(result: TrialResult, name: str) -> float | None:
 def summarize(
     study: str, results: Sequence[TrialResult], wall_seconds: float | None, provenance: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What the study found, as JSON values.
+    """What the study found, as JSON values: the content of `summary.json`.
 
-    `phases` counts every outcome of every phase, zeros included. `arms` holds what the final phase scored on test, best
-    mean first: a seed counts when it is complete and has a test accuracy, so an arm may have fewer seeds than planned,
-    and an arm without any is left out. `seeds` and `test_accuracy.values` are in the same order. `best` is the name of
-    the first arm, None before any final trial is complete.
+    Returns:
+        A dictionary of
+        `study`: its name;
+        `answer`: a sentence, see `verdict.answer`;
+        `verdict`: `better`, `worse` or `cannot be told apart`, the learned arm with the best test mean against the best
+        baseline; None if there are no two to compare;
+        `phases`: the number of trials of every phase by outcome, zeros included;
+        `arms`: what the final phase scored on test, best mean first. A seed counts when it is complete and has a test
+        accuracy, so an arm may have fewer seeds than planned, and an arm without any is left out. Each has `name`,
+        `method`, `settings`, `seeds`, `test_accuracy` (`mean`, `ci95`: half the width of the t-interval, `values` in
+        the order of the seeds), `select_accuracy` of the trial it repeats, mean `seconds` of training, and
+        `cost_ratio`: these over those of the arm `none`;
+        `best`: the name of the first arm, None before any final trial is complete;
+        `comparisons`: see `statistics.Comparison`;
+        `wall_seconds`: time that the study ran, over all its starts;
+        `provenance`: code, versions, hardware, command.
     """
     arms = _arms(results)
+    comparisons = compare(arms)
+    found = headline(arms, comparisons)
     return {
         "study": study,
+        "answer": answer(arms, comparisons),
+        "verdict": str(found.verdict) if found else None,
         "phases": _phases(results),
         "arms": arms,
         "best": arms[0]["name"] if arms else None,
+        "comparisons": [{**asdict(comparison), "verdict": str(comparison.verdict)} for comparison in comparisons],
         "wall_seconds": wall_seconds,
         "provenance": dict(provenance),
     }
