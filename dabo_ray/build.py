@@ -28,7 +28,7 @@ from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.resnet import CifarResNet
 from dabo_ray.models.small_cnn import SmallCnn
 from dabo_ray.seeds import derive
-from dabo_ray.trials import Phase, Trial
+from dabo_ray.trials import FROZEN, LEARNED, Phase, Trial
 
 TEST_FRACTION = 0.25
 """Held out of a data set that has no published test set, unless the study file says otherwise."""
@@ -51,7 +51,6 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], AugmenterConfig], torch.op
     "sgd": lambda groups, config: torch.optim.SGD(groups, config.lr, momentum=0.9, weight_decay=config.weight_decay),
 }
 
-LEARNED = "learned"
 RANDOM = "random_augmenter"
 
 
@@ -81,6 +80,7 @@ def make_training(
     share: Share = Share(),
     device: torch.device = torch.device("cpu"),
     collective: Collective | None = None,
+    learned: Augmenter | None = None,
 ) -> Training:
     """The training run of a trial.
 
@@ -91,6 +91,7 @@ def make_training(
         share: this worker's part of every batch.
         device: where it is trained.
         collective: sums over the workers; None for one worker.
+        learned: for a frozen trial, the augmenter that its origin learned.
     """
     collective = collective or OneWorker()
     config = study.classifier
@@ -101,7 +102,11 @@ def make_training(
         seed=trial.seed,
     )
     sgd = Sgd(momentum=config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov)
-    augmentation = make_augmentation(study, trial.method, trial.seed, device)
+    if trial.method == FROZEN:
+        assert learned is not None
+        augmentation: FixedAugmentation | Augmenter = Frozen(learned.to(device))
+    else:
+        augmentation = make_augmentation(study, trial.method, trial.seed, device)
     fit = Batches(roles.fit, config.batch_size, derive(trial.seed, "batches"), share, device)
     outer = None
     if roles.outer is not None and isinstance(augmentation, Augmenter):

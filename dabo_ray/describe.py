@@ -10,7 +10,9 @@ def describe_plan(study: Study) -> str:
     resources, final, search = study.resources, study.final, study.search
     baselines = len(study.baselines)
     searches = search.trials if final.top else 0
-    finals = (baselines + final.top) * final.seeds
+    arms = [f"{final.top} best settings", *([f"the same {final.top} frozen"] if final.frozen and final.top else [])]
+    arms += [f"{baselines} baselines", *(f"{name} at equal cost" for name in final.equal_cost)]
+    finals = (baselines + len(final.equal_cost) + final.top * (2 if final.frozen else 1)) * final.seeds
     workers = (
         "in the trial's own process" if resources.workers == "local" else f"{resources.workers} Ray Train worker(s)"
     )
@@ -27,7 +29,7 @@ def describe_plan(study: Study) -> str:
         f"baselines   {baselines} trials: {', '.join(study.baselines) or 'none'}",
         f"search      {searches} trials by {search.sampler}, pruner {search.pruner.name}",
         *(f"              {key}: {_space_words(space)}" for key, space in search.space.items()),
-        f"final       {finals} trials: {final.top} best settings and {baselines} baselines, {final.seeds} seeds each",
+        f"final       {finals} trials: {', '.join(arms)}; {final.seeds} seeds each",
         f"in all      {baselines + searches + finals} trials, "
         f"{(baselines + searches + finals) * study.classifier.epochs} epochs",
         f"resources   {workers}, {each} each; trials at once: {resources.concurrent_trials}",

@@ -16,7 +16,8 @@ from dabo_ray.report import write_report
 from dabo_ray.service import tune
 from dabo_ray.service.cluster import connected
 from dabo_ray.service.folder import flat, write_provenance
-from dabo_ray.service.plan import Plan, database_url
+from dabo_ray.service.plan import Plan
+from dabo_ray.service.store import database_url
 from dabo_ray.study_file import ConfigError, to_dict
 from dabo_ray.tracking.mlflow import Tracker, ui_command
 from dabo_ray.tracking.progress import Progress, print_arms

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+LEARNED = "learned"
+FROZEN = "frozen"
+
 
 class Phase(StrEnum):
     """The part of a study that a trial belongs to."""
@@ -40,10 +43,11 @@ class Trial:
     phase: Phase
 
     arm: str
-    """What is compared in the end: a baseline's name, `learned-<rank>` in the final phase, `learned` in the search."""
+    """What is compared in the end: a baseline's name, also with `-equal-cost`; `learned` in the search, then
+    `learned-<rank>` and `frozen-<rank>` in the final phase."""
 
     method: str
-    """`learned`, or a key of the baselines."""
+    """`learned`; `frozen`: with the distribution that its origin learned; or a key of the baselines."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What differs from the study file, by key path: `{"bilevel.inner_steps": 4}`."""
@@ -54,7 +58,8 @@ class Trial:
     """Epochs to train, >= 1."""
 
     origin: str | None = None
-    """In the final phase: the trial of an earlier phase whose setting this repeats."""
+    """In the final phase: the trial of an earlier phase whose setting this repeats; of a frozen one, the final trial
+    that learned its distribution."""
 
     def to_dict(self) -> dict[str, Any]:
         """The trial as JSON values; `from_dict` reads it back."""
@@ -90,6 +95,7 @@ class Observer(Protocol):
 
         `metrics` holds `epoch` (1-based), `seconds` (of training so far), `train_loss`, `learning_rate`; unless the
         phase is final, `select_accuracy` (percent); at the last epoch of the final phase, `test_accuracy` (percent);
+        of a frozen trial also `learning_seconds`, those of its origin, which `seconds` counts too;
         for learned augmenters also `outer_loss`, `hypergradient_norm` and the learned distribution
         (`rotation_spread_deg`, ...).
         """

@@ -16,7 +16,7 @@ from dabo_ray.config import Augmenter as AugmenterConfig
 from dabo_ray.config import Baseline, Classifier, Data, Study
 from dabo_ray.data.sources import READERS, DataError
 from dabo_ray.data.splits import Pools
-from dabo_ray.trials import Phase, Trial
+from dabo_ray.trials import LEARNED, Phase, Trial
 
 CPU = torch.device("cpu")
 StudyMaker = Callable[..., Study]
@@ -42,7 +42,7 @@ def test_names_of_a_study_file_are_those_that_are_known(allowed: Any, known: Map
 
 
 def test_learned_is_not_the_name_of_a_baseline():
-    assert build.LEARNED not in names(Baseline)
+    assert LEARNED not in names(Baseline)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_classifiers(name: Any, pools: Pools):
 def test_augmenters(name: str, make_study: StudyMaker):
     study = make_study(f"augmenter.name={name}")
     before = torch.get_rng_state()
-    first, again, other = (build.make_augmentation(study, build.LEARNED, seed, CPU) for seed in (1, 1, 2))
+    first, again, other = (build.make_augmentation(study, LEARNED, seed, CPU) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert isinstance(first, Augmenter) and isinstance(again, Augmenter) and isinstance(other, Augmenter)
     assert torch.equal(weights(first), weights(again))
@@ -83,7 +83,7 @@ def test_augmenters(name: str, make_study: StudyMaker):
 
 
 def test_the_random_augmenter_is_the_learned_one_before_it_learns(study: Study):
-    learned = build.make_augmentation(study, build.LEARNED, 1, CPU)
+    learned = build.make_augmentation(study, LEARNED, 1, CPU)
     frozen = build.make_augmentation(study, build.RANDOM, 1, CPU)
     assert isinstance(frozen, Frozen) and isinstance(learned, Augmenter)
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))

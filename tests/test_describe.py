@@ -25,8 +25,8 @@ def test_trials_add_up():
     )
     assert plan["baselines"].split()[1] == "3"
     assert plan["search"].split()[1] == "10"
-    assert plan["final"].split()[1] == "25"
-    assert "38 trials, 266 epochs" in plan["in"]
+    assert plan["final"].split()[1] == "35"
+    assert "48 trials, 336 epochs" in plan["in"]
 
 
 def test_nothing_is_searched_for_no_arm():

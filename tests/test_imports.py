@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 OWNED_BY: dict[str, set[str]] = {
     "ray": {"service"},
-    "optuna": {"service.plan"},
+    "optuna": {"service.store", "service.sampling", "service.pruning"},
     "mlflow": {"tracking.mlflow_runs"},
     "yaml": {"study_file"},
     "pydantic": {"config", "problems", "study_file"},

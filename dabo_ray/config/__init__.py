@@ -4,8 +4,9 @@ Imports neither torch nor ray, so that a file is checked in a fraction of a seco
 """
 
 from dabo_ray.config.data import Data, Shift
-from dabo_ray.config.search import Choice, Final, FloatRange, IntRange, Pruner, Search
+from dabo_ray.config.search import Final, Pruner, Search
 from dabo_ray.config.section import Section
+from dabo_ray.config.space import Choice, FloatRange, IntRange
 from dabo_ray.config.study import Baseline, Resources, Study, Tracking
 from dabo_ray.config.training import Augmenter, Bilevel, Classifier
 

@@ -101,6 +101,13 @@ class Study(Section):
                 found[key] = f"got {folder!r}, and `~` is not the home folder here; give the path in full"
         if self.final.top > self.search.trials:
             found["final.top"] = f"is {self.final.top}, more than search.trials ({self.search.trials}); lower it"
+        missing = [name for name in self.final.equal_cost if name not in self.baselines]
+        if missing:
+            found["final.equal_cost"] = (
+                f"names {', '.join(missing)}, not among the baselines; add it there or remove it"
+            )
+        elif self.final.equal_cost and self.final.top == 0:
+            found["final.equal_cost"] = "needs a learned arm whose cost counts; raise final.top or remove it"
         if not self.baselines and self.final.top == 0:
             found["final.top"] = "is 0 and there are no baselines, so nothing is compared; raise it or name baselines"
         return found

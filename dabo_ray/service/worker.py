@@ -13,7 +13,7 @@ import torch
 from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.collectives import Collective, OneWorker
 from dabo_ray.bilevel.loop import Diverged, Record, Training
-from dabo_ray.build import make_study_pools, make_training
+from dabo_ray.build import make_augmentation, make_study_pools, make_training
 from dabo_ray.config import Data, Study
 from dabo_ray.data.loader import Share, to_unit
 from dabo_ray.data.splits import Pools
@@ -21,7 +21,7 @@ from dabo_ray.seeds import derive
 from dabo_ray.service.checkpoint import TrialFolder
 from dabo_ray.study_file import with_settings
 from dabo_ray.tracking.figures import sample_grid
-from dabo_ray.trials import Trial
+from dabo_ray.trials import FROZEN, LEARNED, Trial
 
 SAMPLE_ROWS, SAMPLE_COLUMNS = 8, 7
 """Images, and augmented versions of each, in the picture of a learned augmenter."""
@@ -70,6 +70,7 @@ class Runner:
         self.collective = collective
         self._pools: tuple[tuple[Data, int], Pools] | None = None
         self._name = ""
+        self._learning_seconds = 0.0
         self._records: list[Record] = []
         self._training: Training | None = None
         self._epochs: Iterator[Record] = iter(())
@@ -105,14 +106,13 @@ class Runner:
             self._begin(order, folder)
         assert self._training is not None
         while len(self._records) < order.epoch:
-            records = [*self._records, next(self._epochs)]
+            records = [*self._records, self._with_learning(next(self._epochs))]
             if self.share.rank == 0:
                 folder.save(self._training.state_dict(), records)
             # What could not be saved does not count: a process that goes on from the checkpoint has never seen it.
             self._records = records
-        outer = self._training.outer
-        if order.epoch == order.trial.epochs and self.share.rank == 0 and outer and not folder.samples.exists():
-            draw_samples(outer.augmenter, self._training, folder.samples)
+        if order.epoch == order.trial.epochs and self.share.rank == 0 and self._training.outer:
+            _keep_what_was_learned(self._training, self._training.outer.augmenter, folder)
         return self._records[order.epoch - 1]
 
     def _begin(self, order: Order, folder: TrialFolder) -> None:
@@ -122,7 +122,13 @@ class Runner:
         if self._pools is None or self._pools[0] != key:
             self._pools = key, make_study_pools(study)
         training = make_training(
-            study, order.trial, self._pools[1], share=self.share, device=self.device, collective=self.collective
+            study,
+            order.trial,
+            self._pools[1],
+            share=self.share,
+            device=self.device,
+            collective=self.collective,
+            learned=self._learned(study, order),
         )
         if (saved := folder.load()) is not None:
             state, self._records = saved
@@ -130,6 +136,33 @@ class Runner:
         self._training = training
         self._epochs = training.epochs()
         self._name = order.trial.name
+
+    def _learned(self, study: Study, order: Order) -> Augmenter | None:
+        """What a frozen trial augments with."""
+        self._learning_seconds = 0.0
+        if order.trial.method != FROZEN:
+            return None
+        assert order.trial.origin is not None
+        augmenter = make_augmentation(study, LEARNED, order.trial.seed, torch.device("cpu"))
+        assert isinstance(augmenter, Augmenter)
+        weights, self._learning_seconds = TrialFolder(order.folder, order.trial.origin).learned()
+        augmenter.load_state_dict(weights)
+        return augmenter
+
+    def _with_learning(self, record: Record) -> Record:
+        """The record of an epoch; that of a frozen trial also counts the seconds in which its origin learned."""
+        if not self._learning_seconds:
+            return record
+        total = record["seconds"] + self._learning_seconds
+        return record | {"seconds": total, "learning_seconds": self._learning_seconds}
+
+
+def _keep_what_was_learned(training: Training, augmenter: Augmenter, folder: TrialFolder) -> None:
+    """Writes the augmenter and its picture, unless an earlier process did."""
+    if not folder.augmenter.exists():
+        folder.save_augmenter(augmenter.state_dict())
+    if not folder.samples.exists():
+        draw_samples(augmenter, training, folder.samples)
 
 
 @torch.no_grad()

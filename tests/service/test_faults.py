@@ -24,7 +24,8 @@ OVERRIDES = (
     "search.trials=3",
     "resources.concurrent_trials=1",
 )
-TRIALS = ["baseline-none", "search-0000", "search-0001", "search-0002", "final-none-seed-0", "final-learned-1-seed-0"]
+TRIALS = ["baseline-none", "search-0000", "search-0001", "search-0002"]
+TRIALS += ["final-none-seed-0", "final-learned-1-seed-0", "final-frozen-1-seed-0"]
 
 
 def optuna_states(database: Path) -> Counter[str]:

@@ -21,7 +21,8 @@ from sqlalchemy import Engine, event
 
 from dabo_ray.config import Study
 from dabo_ray.seeds import derive
-from dabo_ray.service.plan import Plan, Signal, database_url, read_results
+from dabo_ray.service.plan import Plan, Signal, read_results
+from dabo_ray.service.store import database_url
 from dabo_ray.study_file import to_dict
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
@@ -195,7 +196,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Backend:
 
 def test_phases_come_in_order(uninterrupted):
     phases = [trial.phase for trial in uninterrupted.issued]
-    assert phases == [Phase.BASELINES] * 2 + [Phase.SEARCH] * 6 + [Phase.FINAL] * 8
+    assert phases == [Phase.BASELINES] * 2 + [Phase.SEARCH] * 6 + [Phase.FINAL] * 12
 
 
 def test_names_are_unique_and_folders(uninterrupted):
@@ -226,7 +227,7 @@ def test_finals_repeat_the_best_settings(uninterrupted):
 
 
 def test_optuna_has_every_trial_with_its_outcome(uninterrupted):
-    storage = optuna.storages.RDBStorage(uninterrupted.plan._storage.url)
+    storage = optuna.storages.RDBStorage(uninterrupted.plan._store._storage.url)
     recorded = {
         phase: optuna.load_study(study_name=f"planned/{phase}", storage=storage).get_trials(deepcopy=False)
         for phase in Phase
@@ -243,7 +244,7 @@ def test_optuna_has_every_trial_with_its_outcome(uninterrupted):
         expected = {epoch: hashed_score(result.trial, epoch) for epoch in range(1, last + 1)}
         assert frozen.intermediate_values == expected
         assert frozen.value == expected[last]
-    assert {phase: len(trials) for phase, trials in recorded.items()} == {"baselines": 2, "search": 6, "final": 8}
+    assert {phase: len(trials) for phase, trials in recorded.items()} == {"baselines": 2, "search": 6, "final": 12}
     storage.remove_session()
 
 
@@ -289,6 +290,71 @@ def test_running_trials_are_among_the_results(tmp_path):
     assert [(r.trial, r.outcome) for r in plan.results()] == [(trial, Outcome.RUNNING)]
 
 
+# The final phase
+
+
+def test_a_frozen_trial_follows_the_one_it_learns_from(uninterrupted):
+    names = [trial.name for trial in uninterrupted.issued]
+    frozen = [trial for trial in uninterrupted.issued if trial.method == "frozen"]
+    assert len(frozen) == 4
+    for trial in frozen:
+        online = uninterrupted.issued[names.index(trial.origin)]
+        assert names.index(online.name) < names.index(trial.name)
+        assert (online.method, online.settings, online.seed) == ("learned", trial.settings, trial.seed)
+        assert trial.name == online.name.replace("learned", "frozen")
+
+
+def final_phase_of(study: Study, folder: Path) -> tuple[Plan, list[Trial]]:
+    """A plan whose searches have ended, and all final trials that it issues at once."""
+    plan, trials = Plan(study, url_in(folder)), []
+    while isinstance(trial := plan.next(), Trial):
+        if trial.phase is Phase.FINAL:
+            trials.append(trial)
+        else:
+            seconds = 3.0 if trial.method == "learned" else 1.0
+            plan.finish(trial.name, Outcome.COMPLETE, {"epoch": 4, "select_accuracy": 90.0, "seconds": seconds})
+    assert trial is Signal.WAIT
+    return plan, trials
+
+
+def test_a_frozen_trial_waits_for_its_own_online_trial_alone(tmp_path):
+    plan, trials = final_phase_of(study_with(), tmp_path)
+    assert sorted({trial.arm for trial in trials}) == ["flip", "learned-1", "learned-2", "none"]
+    plan.finish("final-learned-2-seed-1", Outcome.COMPLETE, {"test_accuracy": 90.0})
+    frozen = plan.next()
+    assert isinstance(frozen, Trial)
+    assert frozen.name == "final-frozen-2-seed-1"
+    assert plan.next() is Signal.WAIT
+
+
+def test_what_failed_to_learn_is_not_frozen(tmp_path):
+    plan, trials = final_phase_of(study_with(), tmp_path)
+    assert plan.planned(Phase.FINAL) == 12
+    for trial in trials:
+        outcome = Outcome.FAIL if trial.name == "final-learned-1-seed-0" else Outcome.COMPLETE
+        plan.finish(trial.name, outcome, {"test_accuracy": 90.0})
+    assert plan.planned(Phase.FINAL) == 11
+    frozen = [plan.next() for _ in range(3)]
+    assert "final-frozen-1-seed-0" not in {trial.name for trial in frozen if isinstance(trial, Trial)}
+    for trial in frozen:
+        assert isinstance(trial, Trial)
+        plan.finish(trial.name, Outcome.COMPLETE, {"test_accuracy": 90.0})
+    assert plan.next() is Signal.DONE
+
+
+def test_without_frozen_arms(tmp_path):
+    _, trials = final_phase_of(study_with(final={"top": 1, "seeds": 1, "frozen": False}), tmp_path)
+    assert [trial.arm for trial in trials] == ["none", "flip", "learned-1"]
+
+
+def test_a_baseline_trains_as_long_as_the_learned_arm_costs(tmp_path):
+    _, trials = final_phase_of(study_with(final={"top": 1, "seeds": 1, "equal_cost": ["flip"]}), tmp_path)
+    by_arm = {trial.arm: trial for trial in trials}
+    assert (by_arm["flip"].epochs, by_arm["flip-equal-cost"].epochs) == (4, 12)
+    assert by_arm["flip-equal-cost"].method == "flip"
+    assert by_arm["flip-equal-cost"].seed == by_arm["flip"].seed
+
+
 # Pruning
 
 
@@ -329,7 +395,8 @@ def failing(*names: str) -> Score:
 
 def test_a_failed_baseline_has_no_finals(tmp_path):
     backend = Backend(study_with(), url_in(tmp_path), failing("baseline-flip")).run()
-    assert {trial.arm for trial in backend.issued if trial.phase is Phase.FINAL} == {"none", "learned-1", "learned-2"}
+    arms = {trial.arm for trial in backend.issued if trial.phase is Phase.FINAL}
+    assert arms == {"none", "learned-1", "learned-2", "frozen-1", "frozen-2"}
     (failed,) = (result for result in backend.plan.results() if result.outcome is Outcome.FAIL)
     assert (failed.trial.name, failed.reason) == ("baseline-flip", DIVERGED)
 
@@ -345,7 +412,7 @@ def test_with_fewer_complete_searches_than_finalists(tmp_path):
         study_with(pruner={"name": "none"}), url_in(tmp_path), failing(*(f"search-000{n}" for n in range(5)))
     ).run()
     finals = [trial for trial in backend.issued if trial.phase is Phase.FINAL]
-    assert {trial.arm for trial in finals} == {"none", "flip", "learned-1"}
+    assert {trial.arm for trial in finals} == {"none", "flip", "learned-1", "frozen-1"}
     assert {trial.origin for trial in finals if trial.method == "learned"} == {"search-0005"}
 
 
@@ -404,7 +471,8 @@ def test_numbers_that_are_not_finite_never_reach_optuna(tmp_path, number):
     result = plan.finish(trial.name, Outcome.COMPLETE, {"epoch": 1, "select_accuracy": number, "outer_loss": number})
     assert result.outcome is Outcome.FAIL
     assert "select_accuracy" in result.reason
-    (frozen,) = plan._studies[Phase.BASELINES].get_trials()
+    optuna_study = optuna.load_study(study_name="planned/baselines", storage=url_in(tmp_path))
+    (frozen,) = optuna_study.get_trials()
     assert (frozen.state.name, frozen.value, frozen.intermediate_values) == ("FAIL", None, {})
     assert frozen.user_attrs["metrics"] == {"epoch": 1}
     with sqlite3.connect(tmp_path / "plan.db") as database:
@@ -438,7 +506,7 @@ def test_a_tpe_search_that_is_killed_again_and_again(tmp_path, calls):
     issued = run_with_kills(study, url_in(tmp_path), hashed_score, [calls] * 200)
     results = Plan(study, url_in(tmp_path)).results()
     assert len({result.trial.name for result in results}) == len(results)
-    assert Counter(r.trial.phase for r in results) == {Phase.BASELINES: 2, Phase.SEARCH: 8, Phase.FINAL: 8}
+    assert Counter(r.trial.phase for r in results) == {Phase.BASELINES: 2, Phase.SEARCH: 8, Phase.FINAL: 12}
     settings = [repr(r.trial.settings) for r in results if r.trial.phase is Phase.SEARCH]
     assert len(set(settings)) == 8, "a sampler that starts anew repeats itself"
     by_name = {trial.name: trial for of_backend in issued for trial in of_backend}
@@ -458,35 +526,23 @@ def test_unfinished_trials_come_first_and_unchanged(tmp_path):
     assert fresh.name == "search-0003"
 
 
-@pytest.mark.parametrize("sampled", [0, 1, 3])
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_killed_while_a_trial_is_being_sampled(tmp_path, uninterrupted, sampled, sampler):
-    """Optuna writes a trial, then one setting after another: the driver may die between any two."""
-    study = study_with(sampler=sampler)
-    (whole_folder := tmp_path / "whole").mkdir()
-    whole = uninterrupted if sampler == "random" else Backend(study, url_in(whole_folder), hashed_score).run()
-    before = Plan(study, url_in(tmp_path))
-    for _ in study.baselines:
-        before.next()
-    handle = before._studies[Phase.SEARCH].ask()
-    keys = iter(study.search.space)
-    for _ in range(sampled):
-        before._suggest(handle, next(keys))
-    del before
-    run_with_kills(study, url_in(tmp_path), hashed_score, [])
-    assert summary_of(Plan(study, url_in(tmp_path)).results()) == summary_of(whole.ended)
+@pytest.mark.parametrize("phase", list(Phase))
+def test_killed_right_after_a_trial_was_written(tmp_path, uninterrupted, phase, monkeypatch):
+    study, trained = study_with(), {}
+    before = next(n for n, trial in enumerate(uninterrupted.issued) if trial.phase is phase)
+    backend = Backend(study, url_in(tmp_path), hashed_score, trained)
+    for _ in range(before):
+        backend._run_trial(backend.plan.next())
+    create = backend.plan._store.create
 
+    def killed(*arguments: Any) -> None:
+        create(*arguments)
+        raise Killed
 
-@pytest.mark.parametrize("phase", [Phase.BASELINES, Phase.FINAL])
-def test_killed_right_after_optuna_made_a_trial(tmp_path, uninterrupted, phase):
-    study = study_with()
-    if phase is Phase.FINAL:
-        before_finals = next(n for n, trial in enumerate(uninterrupted.issued) if trial.phase is Phase.FINAL)
-        backend = Backend(study, url_in(tmp_path), hashed_score)
-        for _ in range(before_finals):
-            backend._run_trial(backend.plan.next())
-    Plan(study, url_in(tmp_path))._studies[phase].ask()
-    Backend(study, url_in(tmp_path), hashed_score).run()
+    monkeypatch.setattr(backend.plan._store, "create", killed)
+    with pytest.raises(Killed):
+        backend.plan.next()
+    Backend(study, url_in(tmp_path), hashed_score, trained).run()
     assert summary_of(Plan(study, url_in(tmp_path)).results()) == summary_of(uninterrupted.ended)
 
 
@@ -494,7 +550,7 @@ def test_reading_an_unfinished_plan_changes_nothing(tmp_path):
     study = study_with(sampler="tpe")
     with pytest.raises(Killed):
         Backend(study, url_in(tmp_path), hashed_score, calls=40).run()
-    Plan(study, url_in(tmp_path))._studies[Phase.SEARCH].ask()
+    Plan(study, url_in(tmp_path)).next()
     with sqlite3.connect(tmp_path / "plan.db") as database:
         before = list(database.iterdump())
         Plan(study, url_in(tmp_path)).results()
@@ -578,7 +634,7 @@ def test_two_studies_in_one_database(tmp_path, uninterrupted):
     assert Plan(study_with(), url_in(tmp_path)).results() == []
     Backend(study_with(), url_in(tmp_path), hashed_score).run()
     assert summary_of(Plan(study_with(), url_in(tmp_path)).results()) == summary_of(uninterrupted.ended)
-    assert len(Plan(other, url_in(tmp_path)).results()) == 16
+    assert len(Plan(other, url_in(tmp_path)).results()) == 20
 
 
 def test_results_are_read_from_the_folder(tmp_path, uninterrupted):

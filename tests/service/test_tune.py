@@ -171,9 +171,12 @@ def local(local_ray, tiny_study, tmp_path_factory) -> Witness:
 
 @pytest.mark.ray
 def test_a_study_in_place(local):
-    searches, finals = ["search-0000", "search-0001"], ["final-none-seed-0", "final-learned-1-seed-0"]
+    searches, finals = (
+        ["search-0000", "search-0001"],
+        ["final-none-seed-0", "final-learned-1-seed-0", "final-frozen-1-seed-0"],
+    )
     assert list(local.records) == ["baseline-none", *searches, *finals]
-    assert local.outcomes() == {Outcome.COMPLETE: 5}
+    assert local.outcomes() == {Outcome.COMPLETE: 6}
     assert all([record["epoch"] for record in records] == [1, 2] for records in local.records.values())
     for name, result in local.ended.items():
         measured = "test_accuracy" if result.trial.phase is Phase.FINAL else "select_accuracy"

@@ -206,3 +206,40 @@ def test_a_picture_that_could_not_be_drawn_is_drawn_later(order):
 def test_one_worker_of_two_leaves_the_writing_to_the_other(order):
     Runner(Share(1, 2), torch.device("cpu"), OneWorker()).answer(order)
     assert not Path(order.folder, "trials").exists()
+
+
+def test_what_was_learned_is_frozen(order, tmp_path):
+    """A frozen trial draws the very transformations that its origin would, and counts the seconds of learning."""
+    online = replace(order, trial=trial_of(phase=Phase.FINAL, augmenter__hidden=16))
+    runner = Runner.alone()
+    learned_record = runner.answer(replace(online, epoch=EPOCHS)).record
+    assert runner._training is not None and runner._training.outer is not None
+    learned = runner._training.outer.augmenter
+    trial = replace(online.trial, name="frozen", method="frozen", origin=online.trial.name)
+    record = runner.answer(replace(online, trial=trial, epoch=EPOCHS)).record
+    assert runner._training.outer is None
+    augmentation = runner._training.augmentation
+    images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    params = learned.draw(4, torch.Generator().manual_seed(3))
+    assert torch.equal(augmentation(images, torch.Generator().manual_seed(3)), learned(images, *params))
+    assert record["learning_seconds"] == learned_record["seconds"] < record["seconds"]
+    assert "test_accuracy" in record and "outer_loss" not in record
+
+
+def test_a_frozen_trial_trains_on_what_baselines_train_on(order):
+    online = replace(order, trial=trial_of(phase=Phase.FINAL))
+    fit = {}
+    for method in ("learned", "frozen", "none"):
+        trial = replace(trial_of(method, phase=Phase.FINAL), origin=online.trial.name)
+        runner = Runner.alone()
+        assert not runner.answer(replace(order, trial=trial, epoch=EPOCHS)).failure
+        assert runner._training is not None
+        fit[method] = runner._training.fit.images
+    assert len(fit["learned"]) < len(fit["none"])
+    assert torch.equal(fit["frozen"], fit["none"])
+
+
+def test_a_frozen_trial_whose_origin_left_nothing_fails(order):
+    trial = replace(trial_of("frozen", phase=Phase.FINAL), origin="nowhere")
+    answer = Runner.alone().answer(replace(order, trial=trial))
+    assert "No such file" in answer.failure

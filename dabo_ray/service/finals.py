@@ -1,0 +1,70 @@
+"""Which trials the final phase holds: every arm on the same fresh seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from dabo_ray.config import Study
+from dabo_ray.seeds import derive
+from dabo_ray.trials import FROZEN, Outcome, Phase, Trial, TrialResult
+
+
+def planned_finals(study: Study) -> int:
+    """Trials of the final phase while it is not known which arms reach it; there may be fewer."""
+    learned = study.final.top * (2 if study.final.frozen else 1)
+    return (len(study.baselines) + len(study.final.equal_cost) + learned) * study.final.seeds
+
+
+def final_trials(study: Study, baselines: Mapping[str, TrialResult], best: Sequence[TrialResult]) -> list[Trial]:
+    """The trials of the final phase, seed by seed, so that an interrupted study has whole comparisons.
+
+    Args:
+        study: the checked study file.
+        baselines: by name, those that are complete.
+        best: the complete search trials whose settings are compared, best first.
+    """
+    return [trial for index in range(study.final.seeds) for trial in _with_seed(study, baselines, best, index)]
+
+
+def _with_seed(
+    study: Study, baselines: Mapping[str, TrialResult], best: Sequence[TrialResult], index: int
+) -> Iterator[Trial]:
+    def final(arm: str, origin: Trial) -> Trial:
+        return Trial(
+            name=f"final-{arm}-seed-{index}",
+            phase=Phase.FINAL,
+            arm=arm,
+            method=origin.method,
+            settings=origin.settings,
+            seed=derive(study.seed, Phase.FINAL, index) % 2**31,
+            epochs=origin.epochs,
+            origin=origin.name,
+        )
+
+    complete = [name for name in study.baselines if name in baselines]
+    for name in complete:
+        yield final(name, baselines[name].trial)
+    for name in complete:
+        if name in study.final.equal_cost and best:
+            epochs = epochs_for_the_cost_of(best[0], baselines[name])
+            yield replace(final(f"{name}-equal-cost", baselines[name].trial), epochs=epochs)
+    for rank, result in enumerate(best, 1):
+        online = final(f"learned-{rank}", result.trial)
+        yield online
+        if study.final.frozen:
+            yield replace(final(f"frozen-{rank}", result.trial), method=FROZEN, origin=online.name)
+
+
+def epochs_for_the_cost_of(learned: TrialResult, baseline: TrialResult) -> int:
+    """Epochs that a baseline trains in the time that a learned trial took, both as measured before the final phase."""
+    per_epoch = baseline.metrics["seconds"] / baseline.metrics["epoch"]
+    return max(1, round(learned.metrics["seconds"] / per_epoch))
+
+
+def is_ready(trial: Trial, ended: Mapping[str, TrialResult]) -> bool:
+    """Whether a final trial can begin: what a frozen one takes its augmentation from must be complete."""
+    if trial.method != FROZEN:
+        return True
+    assert trial.origin is not None
+    return trial.origin in ended and ended[trial.origin].outcome is Outcome.COMPLETE

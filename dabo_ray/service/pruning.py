@@ -1,0 +1,76 @@
+"""When a search trial is given up, by Optuna's pruners over an Optuna study in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from dabo_ray.config import Pruner, Study
+from dabo_ray.service.store import Row
+from dabo_ray.trials import Outcome
+
+_STATES = {
+    Outcome.RUNNING: TrialState.RUNNING,
+    Outcome.COMPLETE: TrialState.COMPLETE,
+    Outcome.PRUNED: TrialState.PRUNED,
+    Outcome.FAIL: TrialState.FAIL,
+}
+
+
+class Pruning:
+    """The search trials as a pruner sees them.
+
+    Args:
+        study: the checked study file.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._pruner = _pruner(study.search.pruner)
+        self._storage = optuna.storages.InMemoryStorage()
+        self._study = optuna.create_study(
+            storage=self._storage, study_name=study.study, direction="maximize", pruner=self._pruner
+        )
+        self._ids: dict[str, int] = {}
+
+    def add(self, row: Row) -> None:
+        """Shows the pruner a trial, as it stands."""
+        state = _STATES[row.result.outcome]
+        last = row.values.get(max(row.values, default=0))
+        template = optuna.trial.create_trial(
+            # A complete trial must have a value; its last accuracy is one.
+            state=state,
+            value=(last or 0.0) if state is TrialState.COMPLETE else None,
+            intermediate_values=row.values,
+            system_attrs=row.notes,
+        )
+        self._ids[row.result.trial.name] = self._storage.create_new_trial(self._study._study_id, template)
+
+    def report(self, name: str, epoch: int, accuracy: float) -> None:
+        """Shows the pruner an epoch of a running trial."""
+        self._storage.set_trial_intermediate_value(self._ids[name], epoch, accuracy)
+
+    def should_stop(self, name: str) -> bool:
+        """Whether a running trial has fallen behind. May be asked once an epoch: pruners remember that they were."""
+        return self._pruner.prune(self._study, self._storage.get_trial(self._ids[name]))
+
+    def notes(self, name: str) -> Mapping[str, Any]:
+        """What the pruner remembers of a running trial."""
+        return self._storage.get_trial_system_attrs(self._ids[name])
+
+    def end(self, name: str, outcome: Outcome, accuracy: float | None) -> None:
+        """Shows the pruner the end of a trial."""
+        values = [accuracy] if outcome is Outcome.COMPLETE and accuracy is not None else None
+        self._storage.set_trial_state_values(self._ids[name], _STATES[outcome], values)
+
+
+def _pruner(config: Pruner) -> optuna.pruners.BasePruner:
+    if config.name == "asha":
+        return optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=config.min_epochs, reduction_factor=config.reduction_factor
+        )
+    if config.name == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=config.min_epochs)
+    return optuna.pruners.NopPruner()

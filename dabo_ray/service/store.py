@@ -1,0 +1,152 @@
+"""What the plan knows, kept in an Optuna storage: one study per phase, one row per trial, written whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from dabo_ray.config import Study
+from dabo_ray.tracking.provenance import redact
+from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
+
+_OUTCOMES = {
+    TrialState.RUNNING: Outcome.RUNNING,
+    TrialState.COMPLETE: Outcome.COMPLETE,
+    TrialState.PRUNED: Outcome.PRUNED,
+    TrialState.FAIL: Outcome.FAIL,
+}
+_STATES = {outcome: state for state, outcome in _OUTCOMES.items()}
+
+Distributions = Mapping[str, BaseDistribution]
+
+
+def database_url(study: Study, folder: Path) -> str:
+    """Where the plan of a study is kept."""
+    return study.database or f"sqlite:///{folder / 'plan.db'}"
+
+
+@dataclass
+class Row:
+    """A trial as it is kept."""
+
+    id: int
+    """Of the trial in the storage."""
+
+    result: TrialResult
+    """As it stands."""
+
+    number: int | None
+    """Of the setting that the trial tries, in the search."""
+
+    distributions: Distributions = field(default_factory=dict)
+    """What each searched setting was drawn from."""
+
+    values: dict[int, float] = field(default_factory=dict)
+    """Epoch -> select accuracy."""
+
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What the pruner remembers of the trial, and `given_up`: the epoch at which it was told to stop."""
+
+
+class Store:
+    """The rows of one study. Holds nothing in memory; every call is one transaction or a few.
+
+    Args:
+        study: the checked study file.
+        url: Optuna storage; what is found there under the study's name is gone on with.
+
+    Raises:
+        ValueError: the storage cannot be opened.
+    """
+
+    def __init__(self, study: Study, url: str) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            self._storage = optuna.storages.RDBStorage(url)
+            self._ids = {phase: self._open(f"{study.study}/{phase}") for phase in Phase}
+            self.rows = [row for phase in Phase for row in self._read(phase)]
+        # A damaged database, and a URL that is none, show themselves in many ways.
+        except (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError, LookupError) as error:
+            shown = redact(url) if "://" in url else "(which must be given as a URL)"
+            reason = redact(str(error.__cause__ or error).splitlines()[0])
+            raise ValueError(f"the study's database {shown} cannot be opened: {reason}") from error
+
+    def _open(self, name: str) -> int:
+        study = optuna.create_study(storage=self._storage, study_name=name, direction="maximize", load_if_exists=True)
+        return study._study_id
+
+    def _read(self, phase: Phase) -> list[Row]:
+        return [_row(frozen) for frozen in self._storage.get_all_trials(self._ids[phase], deepcopy=False)]
+
+    def create(self, trial: Trial, number: int | None = None, distributions: Distributions | None = None) -> Row:
+        """A new running trial, in one transaction: there is none of which only a part was written."""
+        distributions = distributions or {}
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params={key: trial.settings[key] for key in distributions},
+            distributions=dict(distributions),
+            user_attrs={"trial": trial.to_dict(), "number": number},
+        )
+        created = self._storage.create_new_trial(self._ids[trial.phase], template)
+        return Row(created, TrialResult(trial=trial, outcome=Outcome.RUNNING), number, distributions)
+
+    def report(self, row: Row, epoch: int, value: float) -> None:
+        """Keeps the select accuracy of an epoch."""
+        row.values[epoch] = value
+        self._storage.set_trial_intermediate_value(row.id, epoch, value)
+
+    def note(self, row: Row, key: str, value: Any) -> None:
+        """Keeps something about a running trial."""
+        row.notes[key] = value
+        self._storage.set_trial_system_attr(row.id, key, value)
+
+    def finish(self, row: Row, result: TrialResult, value: float | None) -> None:
+        """Ends a running trial for good.
+
+        Args:
+            row: of the trial.
+            result: how it ended.
+            value: what it is judged by, for a complete trial.
+        """
+        self._storage.set_trial_user_attr(row.id, "metrics", dict(result.metrics))
+        self._storage.set_trial_user_attr(row.id, "reason", result.reason)
+        if result.outcome is Outcome.PRUNED and row.values:
+            # As Optuna itself does.
+            value = row.values[max(row.values)]
+        values = None if value is None else [value]
+        self._storage.set_trial_state_values(row.id, _STATES[result.outcome], values)
+        row.result = result
+
+    def fact(self, key: str) -> Any:
+        """Something kept about the study as a whole, or None."""
+        return self._storage.get_study_user_attrs(self._ids[Phase.SEARCH]).get(key)
+
+    def keep_fact(self, key: str, value: Any) -> None:
+        """Keeps something about the study as a whole."""
+        self._storage.set_study_user_attr(self._ids[Phase.SEARCH], key, value)
+
+
+def _row(frozen: FrozenTrial) -> Row:
+    attributes = frozen.user_attrs
+    result = TrialResult(
+        trial=Trial.from_dict(attributes["trial"]),
+        outcome=_OUTCOMES[frozen.state],
+        reason=attributes.get("reason", ""),
+        metrics=attributes.get("metrics", {}),
+    )
+    return Row(
+        id=frozen._trial_id,
+        result=result,
+        number=attributes["number"],
+        distributions=frozen.distributions,
+        values=dict(frozen.intermediate_values),
+        notes=dict(frozen.system_attrs),
+    )
