@@ -22,6 +22,7 @@ from dabo_ray.config import Augmenter as AugmenterConfig
 from dabo_ray.config import Classifier as ClassifierConfig
 from dabo_ray.config import Study
 from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.shift import Shift
 from dabo_ray.data.sources import load
 from dabo_ray.data.splits import Pools, make_pools
 from dabo_ray.models.normalize import Normalize
@@ -67,8 +68,7 @@ def make_study_pools(study: Study) -> Pools:
         select_fraction=data.select_fraction,
         test_fraction=data.test_fraction or TEST_FRACTION,
         num_labels=data.num_labels,
-        rotation=data.shift.rotation,
-        translation=data.shift.translation,
+        shift=Shift(**data.shift.model_dump()),
     )
 
 

@@ -54,6 +54,10 @@ def _data_words(study: Study) -> str:
         words.append(f"outer, select and test turned by up to {data.shift.rotation:g} degrees")
     if data.shift.translation:
         words.append(f"outer, select and test moved by up to {data.shift.translation:g} of the side")
+    if data.shift.zoom_in or data.shift.zoom_out:
+        words.append(
+            f"outer, select and test magnified {1 - data.shift.zoom_out:g} to {1 + data.shift.zoom_in:g} times"
+        )
     return ", " + ", ".join(words)
 
 

@@ -49,9 +49,10 @@ def test_space(entry: dict[str, Any], words: str):
 
 
 def test_data_and_shift():
-    data = {"name": "digits", "num_labels": 200, "shift": {"rotation": 45, "translation": 0.1}}
+    data = {"name": "digits", "num_labels": 200, "shift": {"rotation": 45, "translation": 0.1, "zoom_in": 0.5}}
     words = lines(data=data)["data"]
     assert "200 labelled images" in words and "turned by up to 45 degrees" in words and "moved by up to 0.1" in words
+    assert "magnified 1 to 1.5 times" in words
 
 
 def test_resources():

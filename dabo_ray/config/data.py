@@ -19,13 +19,31 @@ class Shift(Section):
     translation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Each image is moved along x and y by U(-translation, translation), in fractions of the side."""
 
+    zoom_in: Annotated[float, Field(ge=0, le=9)] = 0.0
+    """Each image is magnified about its middle by a factor from U(1 - zoom_out, 1 + zoom_in)."""
+
+    zoom_out: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """See `zoom_in`; alone: each image shrinks by a factor from U(1 - zoom_out, 1), black around it."""
+
     def spreads(self) -> dict[str, float]:
-        """Standard deviations of the shift, under the names and in the units of an epoch's record; none if zero."""
+        """Standard deviations of the shift, under the names and in the units of an epoch's record; none if zero.
+
+        Records describe maps from output to input, whose scale is 1 / m for a magnification m. With m from U(a, b) its
+        mean is ln(b / a) / (b - a), its mean square 1 / (a b). The mean is not 1 for a zoom in one direction, and
+        augmenters with `centre: identity` cannot follow it: they must spread further than this to cover it.
+        """
         spreads = {
             "rotation_spread_deg": self.rotation / math.sqrt(3),
             "translation_spread_percent": 100 * self.translation / math.sqrt(3),
+            "scale_spread_percent": 100 * self._scale_spread(),
         }
         return {name: spread for name, spread in spreads.items() if spread}
+
+    def _scale_spread(self) -> float:
+        low, high = 1 - self.zoom_out, 1 + self.zoom_in
+        if high == low:
+            return 0.0
+        return math.sqrt(max(0.0, 1 / (low * high) - (math.log(high / low) / (high - low)) ** 2))
 
 
 class Data(Section):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dabo_ray.data.shift import shifted
+from dabo_ray.data.shift import Shift, shifted
 from dabo_ray.data.sources import DataError, Images, Source
 from dabo_ray.seeds import derive
 
@@ -112,8 +112,7 @@ def make_pools(
     select_fraction: float,
     test_fraction: float,
     num_labels: int | None = None,
-    rotation: float = 0.0,
-    translation: float = 0.0,
+    shift: Shift = Shift(),
 ) -> Pools:
     """Divides a data set for a study.
 
@@ -123,8 +122,7 @@ def make_pools(
         select_fraction: part of the labelled images that chooses settings.
         test_fraction: part of all images held out, for a source without a test set.
         num_labels: keep this many labelled images, a stratified subset; None keeps all.
-        rotation: range of the shift in degrees.
-        translation: range of the shift in fractions of the side.
+        shift: of the images that are not trained on.
 
     Raises:
         DataError: fewer labelled images than asked for.
@@ -144,7 +142,7 @@ def make_pools(
         labelled = labelled.take(kept)
     select = stratified_split(labelled.labels, [select_fraction], generator("select"))[0]
     moved = labelled
-    if rotation or translation:
-        moved = shifted(labelled, rotation, translation, generator("shift"))
-        test = shifted(test, rotation, translation, generator("shift of test"))
+    if shift:
+        moved = shifted(labelled, shift, generator("shift"))
+        test = shifted(test, shift, generator("shift of test"))
     return Pools(labelled, moved, test, select, source.num_classes)

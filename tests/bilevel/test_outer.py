@@ -16,6 +16,7 @@ from dabo_ray.bilevel.inner import Sgd
 from dabo_ray.bilevel.loop import Record, Schedule, Training
 from dabo_ray.bilevel.outer import Outer
 from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.shift import Shift
 from dabo_ray.data.sources import Images, load
 from dabo_ray.data.splits import make_pools
 from dabo_ray.models.normalize import Normalize
@@ -95,7 +96,12 @@ def trained(seed: int, *, learned: bool, inner_steps: int, truncation: int) -> l
     """Digits that stand upright to train on, and are turned by up to 45 degrees everywhere else."""
     torch.manual_seed(seed)
     pools = make_pools(
-        load("digits", Path()), seed=seed, select_fraction=0.2, test_fraction=0.25, num_labels=1000, rotation=45.0
+        load("digits", Path()),
+        seed=seed,
+        select_fraction=0.2,
+        test_fraction=0.25,
+        num_labels=1000,
+        shift=Shift(rotation=45),
     )
     roles = pools.roles(learned=learned, final=False, outer_fraction=0.2, seed=seed)
     sgd = Sgd(momentum=0.9, weight_decay=5e-4)

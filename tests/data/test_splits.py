@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from dabo_ray.data.shift import Shift
 from dabo_ray.data.sources import DataError, Images, Source
 from dabo_ray.data.splits import Pools, Roles, make_pools, stratified_split
 
@@ -71,7 +72,12 @@ PER_CLASS = (40, 50, 70)
 def pools(seed: int = 0, *, published_test: bool = False, num_labels: int | None = None, shift: float = 0.0) -> Pools:
     source = Source(numbered(PER_CLASS), numbered((9, 9, 9), first=1000) if published_test else None, 3)
     return make_pools(
-        source, seed=seed, select_fraction=0.1, test_fraction=0.25, num_labels=num_labels, translation=shift
+        source,
+        seed=seed,
+        select_fraction=0.1,
+        test_fraction=0.25,
+        num_labels=num_labels,
+        shift=Shift(translation=shift),
     )
 
 
@@ -170,7 +176,11 @@ def square(num_images: int) -> Images:
 
 def shifted_pools() -> Pools:
     return make_pools(
-        Source(square(100), None, 2), seed=0, select_fraction=0.2, test_fraction=0.2, rotation=90, translation=0.2
+        Source(square(100), None, 2),
+        seed=0,
+        select_fraction=0.2,
+        test_fraction=0.2,
+        shift=Shift(rotation=90, translation=0.2),
     )
 
 
