@@ -25,9 +25,11 @@ from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.shift import Shift
 from dabo_ray.data.sources import load
 from dabo_ray.data.splits import Pools, make_pools
+from dabo_ray.models.imagenet import imagenet_resnet
 from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.resnet import CifarResNet
 from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.models.wide_resnet import WideResNet
 from dabo_ray.seeds import derive
 from dabo_ray.trials import FROZEN, LEARNED, Phase, Trial
 
@@ -37,6 +39,16 @@ TEST_FRACTION = 0.25
 CLASSIFIERS: dict[str, Callable[[ClassifierConfig, tuple[int, int, int], int], nn.Module]] = {
     "small_cnn": lambda config, shape, classes: SmallCnn(shape, classes, config.width),
     "resnet18": lambda config, shape, classes: CifarResNet(shape[0], classes),
+    "resnet34": lambda config, shape, classes: CifarResNet(shape[0], classes, (3, 4, 6, 3)),
+    "resnet50": lambda config, shape, classes: CifarResNet(shape[0], classes, (3, 4, 6, 3), bottleneck=True),
+    "wide_resnet_40_2": lambda config, shape, classes: WideResNet(shape[0], classes, depth=40, widen=2),
+    "wide_resnet_28_10": lambda config, shape, classes: WideResNet(shape[0], classes, depth=28, widen=10),
+    "resnet18_imagenet": lambda config, shape, classes: imagenet_resnet(
+        "resnet18", shape[0], classes, Path(config.weights) if config.weights else None
+    ),
+    "resnet50_imagenet": lambda config, shape, classes: imagenet_resnet(
+        "resnet50", shape[0], classes, Path(config.weights) if config.weights else None
+    ),
 }
 
 AUGMENTERS: dict[str, Callable[[AugmenterConfig], Augmenter]] = {

@@ -12,8 +12,22 @@ from dabo_ray.config.section import Count, NotNegative, Positive, Section
 class Classifier(Section):
     """The network that is trained, and its training: SGD as in torch.optim.SGD."""
 
-    name: Literal["small_cnn", "resnet18"] = "small_cnn"
-    """`small_cnn`: three convolutions with group normalisation; `resnet18`: the CIFAR form (3x3 stem, no pooling)."""
+    name: Literal[
+        "small_cnn",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "wide_resnet_40_2",
+        "wide_resnet_28_10",
+        "resnet18_imagenet",
+        "resnet50_imagenet",
+    ] = "small_cnn"
+    """`small_cnn`: three convolutions with group normalisation; `resnet18` to `resnet50` and the wide ones: the CIFAR
+    form, for 32 and 64 pixels; `..._imagenet`: torchvision's, with a 7x7 stem and pooling, for 224 pixels and more."""
+
+    weights: str = ""
+    """File with pretrained weights for `resnet18_imagenet` or `resnet50_imagenet`, a state_dict saved by torch.save; a
+    last layer for another number of classes starts anew. Empty: random first weights."""
 
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
     """Channels of the first convolution of `small_cnn`; a multiple of 8."""
@@ -40,9 +54,13 @@ class Classifier(Section):
     """Step size over the epochs: cosine to zero, or times 0.2 at 30, 60 and 80 % of the epochs, or constant."""
 
     @model_validator(mode="after")
-    def _nesterov_has_momentum(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum > 0; set momentum or remove nesterov")
+        if self.weights and not self.name.endswith("_imagenet"):
+            raise ValueError(
+                f"weights are for resnet18_imagenet and resnet50_imagenet; remove them or the name {self.name}"
+            )
         return self
 
 

@@ -8,9 +8,11 @@ import torchvision
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from dabo_ray.models.imagenet import imagenet_resnet
 from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.resnet import CifarResNet
 from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.models.wide_resnet import WideResNet
 
 
 def seeded() -> torch.Generator:
@@ -19,6 +21,24 @@ def seeded() -> torch.Generator:
 
 def num_weights(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("make", "published"),
+    [
+        (lambda: CifarResNet(3, 10), 11_173_962),
+        (lambda: CifarResNet(3, 10, (3, 4, 6, 3)), 21_282_122),
+        (lambda: CifarResNet(3, 10, (3, 4, 6, 3), bottleneck=True), 23_520_842),
+        (lambda: WideResNet(3, 10, depth=40, widen=2), 2_243_546),
+        (lambda: WideResNet(3, 10, depth=28, widen=10), 36_479_194),
+        (lambda: imagenet_resnet("resnet18", 3, 1000), 11_689_512),
+        (lambda: imagenet_resnet("resnet50", 3, 1000), 25_557_032),
+    ],
+    ids=["resnet18", "resnet34", "resnet50", "wrn-40-2", "wrn-28-10", "imagenet resnet18", "imagenet resnet50"],
+)
+def test_published_sizes(make, published: int):
+    with torch.device("meta"):
+        assert num_weights(make()) == published
 
 
 def test_resnet18_has_the_published_size():
@@ -40,7 +60,13 @@ def test_small_cnn_size(channels: int, classes: int, width: int):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_shapes(side: int, channels: int):
     images = torch.rand(2, channels, side, side, generator=seeded())
-    for network in (SmallCnn((channels, side, side), 7, 8), CifarResNet(channels, 7, (1, 1, 1, 1))):
+    for network in (
+        SmallCnn((channels, side, side), 7, 8),
+        CifarResNet(channels, 7, (1, 1, 1, 1), width=16),
+        CifarResNet(channels, 7, (1, 1, 1, 1), bottleneck=True, width=8),
+        WideResNet(channels, 7, depth=10, widen=2),
+        imagenet_resnet("resnet18", channels, 7),
+    ):
         scores = network(images)
         assert scores.shape == (2, 7)
         assert scores.isfinite().all()
@@ -57,12 +83,13 @@ def test_resolutions_and_channels_of_the_stages():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_resnet_against_torchvision(training: bool):
-    """Torchvision's ResNet18 with CIFAR's stem; its weights stand in the same order."""
-    theirs = torchvision.models.resnet18(num_classes=10)
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_resnet_against_torchvision(training: bool, bottleneck: bool):
+    """Torchvision's ResNet18 and ResNet50 with CIFAR's stem; their weights stand in the same order."""
+    theirs = (torchvision.models.resnet50 if bottleneck else torchvision.models.resnet18)(num_classes=10)
     theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     theirs.maxpool = nn.Identity()
-    ours = CifarResNet(3, 10)
+    ours = CifarResNet(3, 10, (3, 4, 6, 3) if bottleneck else (2, 2, 2, 2), bottleneck=bottleneck)
     pairs = zip(ours.state_dict(), theirs.state_dict().values(), strict=True)
     ours.load_state_dict(dict(pairs))
     images = torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=seeded())
@@ -104,6 +131,43 @@ def test_golden_resnet():
         dtype=torch.float64,
     )
     assert torch.allclose(on_ramps(CifarResNet(3, 3, (1, 1, 1, 1)), 3, 16), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_golden_bottlenecks():
+    """From `on_ramps(CifarResNet(3, 3, (1, 1, 1, 1), bottleneck=True, width=8), 3, 16)`."""
+    expected = torch.tensor(
+        [
+            [-2.520358429632334, 0.7602569981866456, 4.040872426005625],
+            [-9.297872339420518, 2.1463858434781575, 13.59064402637683],
+        ],
+        dtype=torch.float64,
+    )
+    network = CifarResNet(3, 3, (1, 1, 1, 1), bottleneck=True, width=8)
+    assert torch.allclose(on_ramps(network, 3, 16), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_golden_wide_resnet():
+    """From `on_ramps(WideResNet(3, 3, depth=10, widen=2, base=4), 3, 16)`."""
+    expected = torch.tensor(
+        [
+            [-1.1549406376003697, 0.0776268484778781, 1.3101943345541258],
+            [-2.5503924424948314, 0.47921020122890867, 3.508812844952649],
+        ],
+        dtype=torch.float64,
+    )
+    assert torch.allclose(on_ramps(WideResNet(3, 3, 10, 2, base=4), 3, 16), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_golden_imagenet_resnet():
+    """From `on_ramps(imagenet_resnet("resnet18", 3, 3), 3, 32)`."""
+    expected = torch.tensor(
+        [
+            [-1.0001101633467593, 1.0656801763161776e-05, 1.0001314769502856],
+            [-16.124230346031215, 7.562116326884466, 31.248462999800147],
+        ],
+        dtype=torch.float64,
+    )
+    assert torch.allclose(on_ramps(imagenet_resnet("resnet18", 3, 3), 3, 32), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_small_cnn_sees_each_image_by_itself():

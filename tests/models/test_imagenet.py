@@ -1,0 +1,103 @@
+"""Pretrained weights: what is taken, what starts anew, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from dabo_ray.models.imagenet import WeightsError, imagenet_resnet
+
+
+def state(network: nn.Module, **changes: Tensor) -> dict[str, Tensor]:
+    return {**network.state_dict(), **changes}
+
+
+@pytest.fixture
+def pretrained(tmp_path: Path) -> tuple[nn.Module, Path]:
+    network = torchvision.models.resnet18(num_classes=1000)
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    return network, tmp_path / "weights.pth"
+
+
+def test_weights_are_torchvisions(pretrained: tuple[nn.Module, Path]):
+    theirs, path = pretrained
+    images = torch.rand(2, 3, 64, 64)
+    ours = imagenet_resnet("resnet18", 3, 1000, path)
+    torch.testing.assert_close(ours.eval()(images), theirs.eval()(images))
+
+
+def test_a_head_for_other_classes_starts_anew(pretrained: tuple[nn.Module, Path]):
+    theirs, path = pretrained
+    ours = imagenet_resnet("resnet18", 3, 4, path)
+    assert ours.state_dict()["fc.weight"].shape == (4, 512)
+    for name, value in theirs.state_dict().items():
+        assert name.startswith("fc.") or torch.equal(ours.state_dict()[name], value)
+    images = torch.rand(2, 3, 64, 64)
+    theirs.fc = ours.fc
+    torch.testing.assert_close(ours.eval()(images), theirs.eval()(images))
+
+
+def test_a_grey_network_has_one_channel_in_its_stem():
+    network = imagenet_resnet("resnet18", 1, 4)
+    assert network.conv1.weight.shape == (64, 1, 7, 7)
+    # As torchvision draws it: normal with variance 2 over the fan out of 64 * 49.
+    assert network.conv1.weight.std().item() == pytest.approx((2 / (64 * 49)) ** 0.5, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("channels", "changes", "words"),
+    [
+        (1, {}, r"1 of another shape \(conv1.weight"),
+        (3, {"conv9.weight": torch.zeros(1)}, r"1 of no layer of this network \(conv9.weight"),
+        (3, {"bn1.weight": None}, r"1 missing \(bn1.weight"),
+        (3, {"fc.weight": None}, r"1 missing \(fc.weight"),
+    ],
+)
+def test_weights_of_another_network(tmp_path: Path, channels: int, changes: dict, words: str):
+    values = state(torchvision.models.resnet18(num_classes=1000), **changes)
+    torch.save({name: value for name, value in values.items() if value is not None}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=words):
+        imagenet_resnet("resnet18", channels, 1000, tmp_path / "w.pth")
+
+
+def test_weights_of_a_deeper_network(pretrained: tuple[nn.Module, Path]):
+    with pytest.raises(WeightsError, match=r"another network: .* missing .* of another shape"):
+        imagenet_resnet("resnet50", 3, 1000, pretrained[1])
+
+
+class RunsCode:
+    def __reduce__(self):
+        return os.system, ("touch pwned",)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([torch.zeros(2)], "holds no state_dict"),
+        ({"model": {"conv1.weight": torch.zeros(2)}}, "holds no state_dict"),
+        ({"conv1.weight": RunsCode()}, "is not a file of weights"),
+    ],
+)
+def test_files_that_hold_something_else(tmp_path: Path, monkeypatch, content: object, words: str):
+    monkeypatch.chdir(tmp_path)
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=words):
+        imagenet_resnet("resnet18", 3, 10, tmp_path / "w.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
+
+
+def test_a_file_that_is_not_there(tmp_path: Path):
+    with pytest.raises(WeightsError, match=r"cannot read the weights .*absent.pth: No such file"):
+        imagenet_resnet("resnet18", 3, 10, tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 half an archive"])
+def test_damaged_files(tmp_path: Path, content: bytes):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match="is not a file of weights"):
+        imagenet_resnet("resnet18", 3, 10, tmp_path / "w.pth")
