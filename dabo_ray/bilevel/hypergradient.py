@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.inner import Sgd, Tensors
+from dabo_ray.bilevel.twice import differentiated_twice
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def inner_gradient(
     problem: InnerProblem,
     step: InnerStep,
     loss: Callable[[Tensors, Tensor, Tensor, int], Tensor] | None = None,
+    *,
+    in_weights: bool,
 ) -> tuple[Tensor, InnerGradient]:
     """Inner loss and gradient of a step, differentiable once more.
 
@@ -76,10 +79,12 @@ def inner_gradient(
         problem: the inner problem.
         step: which update.
         loss: in place of the problem's loss, for the real pass that moves running statistics.
+        in_weights: whether the gradient's derivative with respect to the weights is wanted too.
     """
     produced = problem.augment(step.theta, step.images, step.params)
     augmented = produced.detach().requires_grad_()
-    value = (loss or problem.loss)(step.weights, augmented, step.labels, step.size)
+    with differentiated_twice(in_weights=in_weights):
+        value = (loss or problem.loss)(step.weights, augmented, step.labels, step.size)
     grads = torch.autograd.grad(value, step.weights, create_graph=True)
     return value.detach(), InnerGradient(list(grads), augmented, produced)
 
@@ -121,10 +126,13 @@ def adjoint_hypergradient(
     velocity_adjoint = [torch.zeros_like(v) for v in adjoint]
     total = [torch.zeros_like(weight) for weight in window[-1].theta]
     for age, step in enumerate(reversed(window)):
-        gradient = latest if age == 0 and latest is not None else inner_gradient(problem, step)[1]
-        through, of_velocity = sgd.step_adjoint(adjoint, velocity_adjoint, step.lr)
+        # The oldest update needs no H u, which spares the weights' second derivatives.
         is_oldest = age == len(window) - 1
-        # The oldest update needs no H u: asking for the images alone spares the weights' second derivatives.
+        if age == 0 and latest is not None:
+            gradient = latest
+        else:
+            gradient = inner_gradient(problem, step, in_weights=not is_oldest)[1]
+        through, of_velocity = sgd.step_adjoint(adjoint, velocity_adjoint, step.lr)
         wanted = [gradient.augmented] if is_oldest else [gradient.augmented, *step.weights]
         image_product, *weight_products = torch.autograd.grad(gradient.grads, wanted, through)
         torch._foreach_add_(total, torch.autograd.grad(gradient.produced, step.theta, image_product))

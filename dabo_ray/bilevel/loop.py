@@ -153,7 +153,7 @@ class Training:
         latest = None
         # Inner problem: one SGD step on augmented training images.
         if outer is not None:
-            inner_loss, latest = inner_gradient(self.problem, step, self._moving_loss)
+            inner_loss, latest = inner_gradient(self.problem, step, self._moving_loss, in_weights=len(outer.window) > 1)
             grads = [grad.detach() for grad in latest.grads]
         else:
             inner_loss, grads = self._plain_gradient(step)

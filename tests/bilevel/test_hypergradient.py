@@ -42,7 +42,7 @@ NETWORKS = {"bare": bare, "group norm": lambda: SmallCnn((1, 8, 8), 10, width=8)
 
 def adjoint(problem, *, latest: bool):
     steps, weights = problem.window()
-    at_hand = inner_gradient(problem.inner, steps[-1])[1] if latest else None
+    at_hand = inner_gradient(problem.inner, steps[-1], in_weights=len(steps) > 1)[1] if latest else None
     return adjoint_hypergradient(problem.inner, steps, problem.outer_grad(weights), problem.sgd, OneWorker(), at_hand)
 
 

@@ -1,0 +1,92 @@
+"""Batch normalisation with hand-made first and second derivatives; notation as in `convolution`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+aten = torch.ops.aten
+Context = Any
+"""What torch passes to a function's methods; it has no type of its own for each function."""
+
+
+class BatchNorm(Function):
+    """Batch normalisation by the statistics of the batch, over all dimensions but the second.
+
+    With s = (variance + eps)^(-1/2), h = (x - mean) s, n numbers per channel, <a> the mean of a over a channel:
+
+        y = w h + b,  gx = w s (gy - <gy> - h <gy h>),  gw = n <gy h>,  gb = n <gy>.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        momentum: float,
+        eps: float,
+    ) -> Tensor:
+        """Running statistics move in place, as in torch."""
+        y, mean, scale = aten.native_batch_norm(x, weight, bias, running_mean, running_var, True, momentum, eps)
+        ctx.save_for_backward(x, weight, mean, scale)
+        ctx.eps = eps
+        return y  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Context, gy: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of x, weight and bias, which can be differentiated."""
+        return *_BatchNormGradient.apply(gy, *ctx.saved_tensors, ctx.eps), None, None, None, None
+
+
+class _BatchNormGradient(Function):
+    @staticmethod
+    def forward(
+        ctx: Context, gy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, scale: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        gx, gw, gb = _gradient(gy, x, weight, mean, scale, eps)
+        ctx.save_for_backward(gy, x, weight, mean, scale, gw, gb)
+        ctx.eps = eps
+        return gx, gw, gb
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Context, vx: Tensor, vw: Tensor, vb: Tensor) -> tuple[Tensor | None, ...]:
+        """Every derivative is a sum of gy, vx and x, each times a number per channel, and a constant."""
+        gy, x, w, mean, s, gw, gb = ctx.saved_tensors
+        # Statistics of bfloat16 images are float32.
+        gy, x, vx = (part.to(s.dtype) for part in (gy, x, vx))
+        n = x.numel() // x.shape[1]
+        of_gy, vx_h, vx_sum = _gradient(vx, x, w, mean, s, ctx.eps)
+        # A gradient with mean 0 and scale 1 sums the product of its arguments over every channel.
+        zero, one = torch.zeros_like(mean), torch.ones_like(s)
+        vx_gy = aten.native_batch_norm_backward(vx, gy, w, None, None, zero, one, True, ctx.eps, [False, True, True])[1]
+        r_v, m_v, r_g, m_g = vx_h / n, vx_sum / n, gw / n, gb / n
+        common = vx_gy / n - m_v * m_g - r_v * r_g
+        by_gy = s * (vw - w * s * r_v)
+        by_vx = -w * s * s * r_g
+        by_h = -s * (vw * r_g + w * s * (common - 2 * r_v * r_g))
+        of_x = _affine(x, by_h * s, -by_h * s * mean - by_gy * m_g - by_vx * m_v)
+        of_x.addcmul_(gy, _like(by_gy, x)).addcmul_(vx, _like(by_vx, x))
+        of_gy += _affine(x, vw * s, vb - vw * s * mean)
+        return of_gy, of_x, n * s * common, None, None, None
+
+
+def _gradient(gy: Tensor, x: Tensor, w: Tensor, mean: Tensor, s: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    wanted = [True, True, True]
+    return aten.native_batch_norm_backward(gy, x, w, None, None, mean, s, True, eps, wanted)  # type: ignore[no-any-return]
+
+
+def _affine(x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
+    return torch.addcmul(_like(shift, x), x, _like(factor, x))
+
+
+def _like(numbers: Tensor, x: Tensor) -> Tensor:
+    """A number per channel in the shape that meets x."""
+    return numbers.view(-1, *[1] * (x.dim() - 2))
