@@ -6,7 +6,6 @@ Run: python -m dabo_ray.report runs/digits
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import re
 import sys
@@ -15,21 +14,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dabo_ray.study_file import read_study
-from dabo_ray.tracking import figures
+from dabo_ray.tracking.figures.drawing import Records
+from dabo_ray.tracking.page import choosing_trials, sections
 from dabo_ray.tracking.progress import duration
 from dabo_ray.tracking.provenance import redact
 from dabo_ray.tracking.results import metric, replacing, summarize
-from dabo_ray.trials import Outcome, Phase, TrialResult
+from dabo_ray.tracking.verdict import p_text
+from dabo_ray.trials import Outcome, TrialResult
 
 MAX_ROWS = 100
 """Rows that a table of trials shows; results.csv has them all."""
 
 _MISSING = "\u2013"
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def write_report(
@@ -54,6 +53,9 @@ def write_report(
     Returns:
         The file.
     """
+    # Optuna, behind it, takes a second to import; a wrong folder is told at once.
+    from dabo_ray.service.importance import importance
+
     records, unreadable = _read_records(study_dir, results)
     environment = Environment(
         loader=PackageLoader("dabo_ray", "tracking"),
@@ -66,6 +68,7 @@ def write_report(
         "duration": _duration,
         "metric": metric,
         "number": _number,
+        "p_text": p_text,
         "redacted": redact,
         "setting": _setting,
     }
@@ -75,9 +78,8 @@ def write_report(
         answer=summary["answer"],
         summary=summary,
         unfinished=not summary["arms"] or any(result.outcome is Outcome.RUNNING for result in results),
-        figures=_figures(results, records, summary["arms"], true_spread),
-        samples=_samples(study_dir, results, summary["arms"]),
-        trials=(trials := _choosing_trials(results)),
+        sections=sections(study_dir, results, records, summary, importance(results), true_spread),
+        trials=(trials := choosing_trials(results)),
         setting_keys=sorted({key for result in trials for key in result.trial.settings}),
         failures=[result for result in results if result.outcome is Outcome.FAIL],
         unreadable=unreadable,
@@ -91,8 +93,11 @@ def write_report(
 
 
 def question_paragraphs(text: str) -> list[str]:
-    """The paragraphs of a study file's leading comment; a blank line or a `Word:` starts a new one."""
-    question = text.strip().removeprefix("Question:").strip()
+    """The paragraphs of a study file's leading comment.
+
+    A blank line or a `Word:` starts a new one; a command, as in `Run: python ...`, is one by itself.
+    """
+    question = re.sub(r"(?m)^(Run: .*)$", r"\1\n", text).strip().removeprefix("Question:").strip()
     paragraphs = re.split(r"\n\s*\n|\n(?=[A-Z]\w*:\s)", question[:1].upper() + question[1:])
     return [" ".join(paragraph.split()) for paragraph in paragraphs if paragraph.strip()]
 
@@ -107,73 +112,7 @@ def leading_comment(text: str) -> str:
     return "\n".join(lines)
 
 
-def _figures(
-    results: Sequence[TrialResult], records: figures.Records, arms: figures.Arms, true_spread: Mapping[str, float]
-) -> list[dict[str, str | None]]:
-    """Title, caption and picture of every figure that these results give; a caption says how to read it."""
-    drawn: list[tuple[str, str, str | None]] = [
-        (
-            "Test accuracy of every arm",
-            "Mean and 95 % t-interval over seeds; the small hollow marks are the single seeds.",
-            figures.accuracy_per_arm(arms),
-        ),
-        (
-            "Accuracy against cost",
-            "Mean test accuracy against the training time of an arm over that of the arm none.",
-            figures.accuracy_by_cost(arms),
-        ),
-        (
-            "Learning curves",
-            "Select accuracy before the final phase: at each epoch, median and middle half of a method's trials.",
-            figures.learning_curves(results, records),
-        ),
-    ]
-    for key, picture in figures.accuracy_by_setting(results).items():
-        caption = "One mark per trial of the search; a pruned trial stands at its last epoch."
-        drawn.append((f"Select accuracy against {key}", caption, picture))
-    for name, picture in figures.learned_distribution(results, records, true_spread).items():
-        title = f"Learned {name.split('_spread_')[0]} spread"
-        caption = (
-            "Standard deviation of the distribution that the augmenter draws from, in the final phase: mean of an "
-            "arm's seeds, and the band from the least to the greatest."
-        )
-        if name in true_spread:
-            learned = [r.metrics[name] for r in results if r.trial.phase is Phase.FINAL and name in r.metrics]
-            caption += (
-                f" At the end {np.mean(learned):.1f} over all seeds; "
-                f"the shift of the images that are scored: {true_spread[name]:.1f}."
-            )
-        drawn.append((title, caption, picture))
-    return [{"title": title, "caption": caption, "uri": uri} for title, caption, uri in drawn if uri is not None]
-
-
-def _samples(study_dir: Path, results: Sequence[TrialResult], arms: figures.Arms) -> list[dict[str, str]]:
-    """The sample grid of one seed of every arm that has one; before any arm is scored, of the best trial so far."""
-    final = [result for result in results if result.trial.phase is Phase.FINAL and result.outcome is Outcome.COMPLETE]
-    groups = [[result for result in final if result.trial.arm == arm["name"]] for arm in arms]
-    samples = []
-    for group in groups or [_choosing_trials(results)]:
-        for result in group:
-            path = study_dir / "trials" / result.trial.name / "samples.png"
-            picture = path.read_bytes() if path.is_file() else b""
-            if picture.startswith(_PNG_SIGNATURE):
-                uri = "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
-                samples.append({"arm": result.trial.arm, "trial": result.trial.name, "uri": uri})
-                break
-    return samples
-
-
-def _choosing_trials(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """The trials before the final phase, best select accuracy first, those without one last."""
-
-    def rank(result: TrialResult) -> tuple[bool, float, str]:
-        accuracy = metric(result, "select_accuracy")
-        return accuracy is None, -(accuracy or 0.0), result.trial.name
-
-    return sorted((result for result in results if result.trial.phase is not Phase.FINAL), key=rank)
-
-
-def _read_records(study_dir: Path, results: Sequence[TrialResult]) -> tuple[figures.Records, list[str]]:
+def _read_records(study_dir: Path, results: Sequence[TrialResult]) -> tuple[Records, list[str]]:
     """The records of every trial that has some, and the names of the trials whose records cannot be read."""
     records, unreadable = {}, []
     for result in results:
@@ -226,7 +165,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
 
-    # Optuna, behind the plan, takes a second to import; a wrong folder is told at once.
     from dabo_ray.service.plan import read_results
 
     try:

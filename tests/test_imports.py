@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 OWNED_BY: dict[str, set[str]] = {
     "ray": {"service"},
-    "optuna": {"service.store", "service.sampling", "service.pruning"},
+    "optuna": {"service.store", "service.sampling", "service.pruning", "service.importance"},
     "mlflow": {"tracking.mlflow_runs"},
     "yaml": {"study_file"},
     "pydantic": {"config", "problems", "study_file"},
@@ -119,7 +119,7 @@ def test_every_part_is_looked_at():
         ("tracking.mlflow", "import mlflow"),
         ("service.folder", "import yaml"),
         ("tracking.results", "from dabo_ray.service.plan import read_results"),
-        ("tracking.figures", "from dabo_ray.build import make_training"),
+        ("tracking.figures.arms", "from dabo_ray.build import make_training"),
         ("report", "from dabo_ray.build import make_study_pools"),
         ("service.worker", "from dabo_ray.driver import Driver"),
     ],

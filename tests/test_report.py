@@ -17,8 +17,9 @@ from sklearn.datasets import load_digits
 from dabo_ray import report
 from dabo_ray.service.plan import Plan
 from dabo_ray.study_file import read_study
-from dabo_ray.tracking.figures import sample_grid
+from dabo_ray.tracking.progress import duration
 from dabo_ray.tracking.results import summarize
+from dabo_ray.tracking.samples import sample_grid
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 QUESTION = (
@@ -194,8 +195,8 @@ def test_every_picture_loads_and_says_what_it_is(finished):
             assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
         kinds[kind] += 1
         assert len(picture["alt"]) > 20
-    # Arms, cost, curves, three settings, two spreads; a grid for each learned arm.
-    assert kinds == {"svg+xml": 8, "png": 2}
+    # Arms, cost, two spreads, curves, losses, three settings, all of them; a grid for each learned arm.
+    assert kinds == {"svg+xml": 10, "png": 2}
 
 
 def test_the_file_needs_no_network(finished):
@@ -228,7 +229,7 @@ def test_arms_are_those_of_the_summary(finished):
 
 def test_trials_failures_outcomes_and_provenance(finished):
     header, *rows = finished.page.tables["trials"]
-    assert header[2:5] == ["augmenter.hidden", "augmenter.lr", "bilevel.inner_steps"]
+    assert header[3:6] == ["augmenter.hidden", "augmenter.lr", "bilevel.inner_steps"]
     assert len(rows) == 18
     accuracies = [float(row[1]) for row in rows]
     assert accuracies == sorted(accuracies, reverse=True)
@@ -236,11 +237,12 @@ def test_trials_failures_outcomes_and_provenance(finished):
     assert ["final-learned-2-seed-103learned-2, seed 103", "worker lost: node was preempted"] in finished.page.tables[
         "failures"
     ]
+    searched = sum(r.metrics["seconds"] for r in finished.results if r.trial.phase is Phase.SEARCH)
     assert finished.page.tables["phases"] == [
-        ["phase", "running", "complete", "pruned", "fail"],
-        ["baselines", "0", "4", "0", "0"],
-        ["search", "0", "8", "5", "1"],
-        ["final", "0", "17", "0", "1"],
+        ["phase", "running", "complete", "pruned", "fail", "training time"],
+        ["baselines", "0", "4", "0", "0", "55.2 s"],
+        ["search", "0", "8", "5", "1", duration(searched)],
+        ["final", "0", "17", "0", "1", "6 min 27 s"],
     ]
     provenance = dict(finished.page.tables["provenance"])
     assert provenance == {
@@ -286,7 +288,7 @@ def test_report_before_the_final_phase_shows_the_best_trial_so_far(tmp_path):
     assert "No answer yet" in page.text
     assert "arms" not in page.tables
     grids = [picture for picture in page.pictures if "image/png" in picture["src"]]
-    best = next(row[0] for row in page.tables["trials"] if row[-1] == "learned")
+    best = next(row[0] for row in page.tables["trials"] if row[0].startswith("search"))
     assert len(grids) == 1
     assert best in grids[0]["alt"]
 

@@ -20,7 +20,7 @@ from dabo_ray.data.splits import Pools
 from dabo_ray.seeds import derive
 from dabo_ray.service.checkpoint import TrialFolder
 from dabo_ray.study_file import with_settings
-from dabo_ray.tracking.figures import sample_grid
+from dabo_ray.tracking.samples import sample_grid
 from dabo_ray.trials import FROZEN, LEARNED, Trial
 
 SAMPLE_ROWS, SAMPLE_COLUMNS = 8, 7

@@ -19,7 +19,7 @@ import pyarrow.parquet
 
 from dabo_ray.tracking.statistics import BASIS_ARM, compare, half_width_95
 from dabo_ray.tracking.verdict import answer, headline
-from dabo_ray.trials import Outcome, Phase, TrialResult
+from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 _COLUMNS = pa.schema(
     [
@@ -63,6 +63,7 @@ def summarize(
         `cost_ratio`: these over those of the arm `none`;
         `best`: the name of the first arm, None before any final trial is complete;
         `comparisons`: see `statistics.Comparison`;
+        `training_seconds`: time that the trials of each phase trained, together;
         `wall_seconds`: time that the study ran, over all its starts;
         `provenance`: code, versions, hardware, command.
     """
@@ -77,9 +78,20 @@ def summarize(
         "arms": arms,
         "best": arms[0]["name"] if arms else None,
         "comparisons": [{**asdict(comparison), "verdict": str(comparison.verdict)} for comparison in comparisons],
+        "training_seconds": _training_seconds(results),
         "wall_seconds": wall_seconds,
         "provenance": dict(provenance),
     }
+
+
+def _training_seconds(results: Sequence[TrialResult]) -> dict[str, float]:
+    """Time that the trials of each phase trained, together."""
+    spent = dict.fromkeys(map(str, Phase), 0.0)
+    for result in results:
+        # A frozen trial's time has that of the trial which learned its distribution in it; that is counted there.
+        seconds = (metric(result, "seconds") or 0.0) - (metric(result, "learning_seconds") or 0.0)
+        spent[str(result.trial.phase)] += seconds
+    return spent
 
 
 def _phases(results: Sequence[TrialResult]) -> dict[str, dict[str, int]]:
@@ -104,7 +116,6 @@ def _arm(
 ) -> dict[str, Any]:
     members = sorted(members, key=lambda member: member.trial.seed)
     trial = members[0].trial
-    origin = by_name.get(trial.origin) if trial.origin is not None else None
     accuracies = [member.metrics["test_accuracy"] for member in members]
     seconds = _mean_seconds(members)
     return {
@@ -117,10 +128,20 @@ def _arm(
             "ci95": half_width_95(accuracies),
             "values": [float(accuracy) for accuracy in accuracies],
         },
-        "select_accuracy": metric(origin, "select_accuracy") if origin is not None else None,
+        "select_accuracy": _select_accuracy(trial, by_name),
         "seconds": seconds,
         "cost_ratio": seconds / basis_seconds if seconds is not None and basis_seconds else None,
     }
+
+
+def _select_accuracy(trial: Trial, by_name: Mapping[str, TrialResult]) -> float | None:
+    """What the trial that chose this setting reached; a frozen trial repeats one that repeats it."""
+    while trial.origin is not None and trial.origin in by_name:
+        origin = by_name[trial.origin]
+        if (accuracy := metric(origin, "select_accuracy")) is not None:
+            return accuracy
+        trial = origin.trial
+    return None
 
 
 def _mean_seconds(members: Sequence[TrialResult]) -> float | None:
@@ -136,7 +157,10 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def write_results(folder: Path, results: Sequence[TrialResult]) -> None:
-    """Write `results.parquet` and `results.csv` into `folder`: one row per trial, one column per setting."""
+    """Write `results.parquet` and `results.csv` into `folder`, one row per trial.
+
+    A column for each setting, and one for each metric of the last epoch: what was learned, memory, whatever there is.
+    """
     table = _table(results)
     with replacing(folder / "results.parquet") as path:
         pyarrow.parquet.write_table(table, path)
@@ -166,6 +190,8 @@ def _table(results: Sequence[TrialResult]) -> pa.Table:
         # A searched `seed` must not pass for the trial's own.
         name = f"settings.{key}" if key in _COLUMNS.names else key
         table = table.append_column(name, _setting_column([result.trial.settings.get(key) for result in results]))
+    for name in sorted({name for result in results for name in result.metrics} - set(table.column_names)):
+        table = table.append_column(name, pa.array([metric(result, name) for result in results], pa.float64()))
     return table
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 ALPHA = 0.05
-"""Chance to call arms different that are not, over all comparisons of a kind together; intervals hold 1 - ALPHA."""
+"""Chance to call arms different that are not, over all comparisons of a kind together."""
 
 BASIS_ARM = "none"
 """The arm that every other one is measured by, in accuracy and in cost."""
@@ -57,7 +57,8 @@ class Comparison:
 
     low: float | None
     high: float | None
-    """A 95 % interval of the difference, simultaneous for all comparisons of its kind; None where there is none."""
+    """Bounds that hold the difference with a probability of 95 % at least; None where there are none. They are as wide
+    as the corrected test asks for: they leave zero out exactly when the verdict is not undecided."""
 
     p: float
     """Two-sided, corrected by Holm's method for all comparisons of its kind."""
@@ -106,18 +107,29 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def _levels(p_values: Sequence[float]) -> list[float]:
+    """The level at which Holm's procedure judges each hypothesis: it goes from alpha / n on, until the first stands."""
+    order = np.argsort(p_values, kind="stable")
+    levels, num_left = [ALPHA] * len(p_values), len(p_values)
+    for at in order:
+        levels[at] = ALPHA / num_left
+        if p_values[at] <= levels[at]:
+            num_left -= 1
+    return levels
+
+
 def _corrected(
     arms: Sequence[Mapping[str, Any]], against: str, references: Sequence[Mapping[str, Any]]
 ) -> list[Comparison]:
     """Each of `arms` against the best of `references`, with Holm's correction over the arms."""
     pairs = [(arm, [_paired(arm, reference) for reference in references]) for arm in arms]
     pairs = [(arm, differences) for arm, differences in pairs if any(map(len, differences))]
-    p_values = holm([_p_value(differences) for _, differences in pairs])
+    p_values = [_p_value(differences) for _, differences in pairs]
     found = []
-    for (arm, differences), p in zip(pairs, p_values, strict=True):
+    for (arm, differences), p, level in zip(pairs, holm(p_values), _levels(p_values), strict=True):
         means = [float(np.mean(d)) if len(d) else math.inf for d in differences]
         hardest = int(np.argmin(means))
-        low, high = _interval(differences, ALPHA / len(pairs))
+        low, high = _interval(differences, level)
         verdict = Verdict.UNDECIDED
         if p <= ALPHA:
             verdict = Verdict.BETTER if _p_better(differences) < _p_worse(differences) else Verdict.WORSE

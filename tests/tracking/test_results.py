@@ -31,7 +31,8 @@ def final(arm, seed, test_accuracy, seconds, **rest):
 
 
 # Programs read summary.json: a key may be added, and never go or change its name.
-KEYS = ["study", "answer", "verdict", "phases", "arms", "best", "comparisons", "wall_seconds", "provenance"]
+KEYS = ["study", "answer", "verdict", "phases", "arms", "best", "comparisons"]
+KEYS += ["training_seconds", "wall_seconds", "provenance"]
 COMPARISON_KEYS = ["arm", "against", "reference", "seeds", "difference", "low", "high", "p", "verdict"]
 
 
@@ -73,6 +74,23 @@ def test_summary_of_a_finished_study():
     assert [list(comparison) for comparison in summary["comparisons"]] == [COMPARISON_KEYS] * 2
     assert (summary["study"], summary["best"], summary["wall_seconds"]) == ("digits", "learned-1", 120.5)
     assert summary["provenance"] == {"commit": "abc"}
+
+
+def test_a_frozen_arm_has_the_selection_of_what_it_repeats_and_its_learning_counts_once():
+    search = result("search-0003", Phase.SEARCH, "learned", metrics={"select_accuracy": 94.0, "seconds": 30.0})
+    online = final("learned-1", 1, 92.0, 36.0, method="learned", origin="search-0003")
+    frozen = result(
+        "final-frozen-1-seed-1",
+        arm="frozen-1",
+        method="frozen",
+        seed=1,
+        origin=online.trial.name,
+        metrics={"test_accuracy": 93.0, "seconds": 46.0, "learning_seconds": 36.0},
+    )
+    summary = summarize("digits", [search, online, frozen, final("none", 1, 70.0, 10.0)], None, {})
+    arm = summary["arms"][0]
+    assert (arm["name"], arm["select_accuracy"], arm["cost_ratio"]) == ("frozen-1", 94.0, 4.6)
+    assert summary["training_seconds"] == {"baselines": 0.0, "search": 30.0, "final": 36.0 + 10.0 + 10.0}
 
 
 def test_a_failed_final_seed_is_counted_and_leaves_the_others():
@@ -176,6 +194,15 @@ def test_parquet_has_a_row_per_trial_and_a_column_per_setting(tmp_path):
     assert (second["augmenter.mix"], third["augmenter.mix"]) == ("true", '"no"')
     assert third["augmenter.flip"] is False
     assert (first["seed"], first["settings.seed"]) == (0, 5)
+
+
+def test_every_metric_of_the_last_epoch_has_a_column(tmp_path):
+    learned = {"test_accuracy": 92.0, "rotation_spread_deg": 26.5, "peak_memory_mib": float("inf")}
+    write_results(tmp_path, [*MIXED, result("final-learned-1", arm="learned-1", method="learned", metrics=learned)])
+    rows = pyarrow.parquet.read_table(tmp_path / "results.parquet").to_pylist()
+    assert [row["rotation_spread_deg"] for row in rows] == [None, None, None, None, 26.5]
+    assert [row["epoch"] for row in rows] == [None, 10.0, None, 10.0, None]
+    assert rows[-1]["peak_memory_mib"] is None
 
 
 def test_csv_says_the_same_as_parquet(tmp_path):
