@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dabo_ray.augment.affine import AffineAugmenter, MatrixAugmenter
+from dabo_ray.augment.augmenters import AUGMENTERS
 from dabo_ray.augment.fixed import FIXED, FixedAugmentation
 from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.bilevel.collectives import Collective, OneWorker
@@ -48,13 +48,6 @@ CLASSIFIERS: dict[str, Callable[[ClassifierConfig, tuple[int, int, int], int], n
     ),
     "resnet50_imagenet": lambda config, shape, classes: imagenet_resnet(
         "resnet50", shape[0], classes, Path(config.weights) if config.weights else None
-    ),
-}
-
-AUGMENTERS: dict[str, Callable[[AugmenterConfig], Augmenter]] = {
-    "affine": lambda config: AffineAugmenter(config.noise, config.hidden, config.depth, config.centre == "identity"),
-    "affine_matrix": lambda config: MatrixAugmenter(
-        config.noise, config.hidden, config.depth, config.centre == "identity"
     ),
 }
 
@@ -163,8 +156,13 @@ def make_augmentation(study: Study, method: str, seed: int, device: torch.device
     if method not in (LEARNED, RANDOM):
         return FIXED[method]()
     with _seeded(derive(seed, "augmenter")):
-        augmenter = AUGMENTERS[study.augmenter.name](study.augmenter).to(device)
+        augmenter = make_augmenter(study.augmenter).to(device)
     return augmenter if method == LEARNED else Frozen(augmenter)
+
+
+def make_augmenter(config: AugmenterConfig) -> Augmenter:
+    """The augmenter of the settings, with weights from torch's generator."""
+    return AUGMENTERS[config.name](config.noise, config.hidden, depth=config.depth, centred=config.centre == "identity")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dabo_ray import build
+from dabo_ray.augment.augmenters import AUGMENTERS
 from dabo_ray.augment.fixed import FIXED, FixedAugmentation
 from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.config import Augmenter as AugmenterConfig
@@ -30,7 +31,7 @@ def names(annotation: Any) -> set[str]:
     ("allowed", "known"),
     [
         (Classifier.model_fields["name"].annotation, build.CLASSIFIERS),
-        (AugmenterConfig.model_fields["name"].annotation, build.AUGMENTERS),
+        (AugmenterConfig.model_fields["name"].annotation, AUGMENTERS),
         (AugmenterConfig.model_fields["optimizer"].annotation, build.OPTIMIZERS),
         (Data.model_fields["name"].annotation, READERS),
         (Baseline, {**FIXED, build.RANDOM: None}),
@@ -71,7 +72,7 @@ def test_classifiers(name: Any, pools: Pools):
     assert first(images).shape == (4, 10)
 
 
-@pytest.mark.parametrize("name", build.AUGMENTERS)
+@pytest.mark.parametrize("name", AUGMENTERS)
 def test_augmenters(name: str, make_study: StudyMaker):
     study = make_study(f"augmenter.name={name}")
     before = torch.get_rng_state()

@@ -28,6 +28,7 @@ OWNED_BY: dict[str, set[str]] = {
     "ray": {"service"},
     "optuna": {"service.store", "service.sampling", "service.pruning", "service.importance"},
     "mlflow": {"tracking.mlflow_runs"},
+    "safetensors": {"augment.export"},
     "yaml": {"study_file"},
     "pydantic": {"config", "problems", "study_file"},
     "pydantic_core": {"config", "problems", "study_file"},

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from dabo_ray.augment.coordinates import Coordinates
 from dabo_ray.augment.learned import Augmenter
 from dabo_ray.augment.ops import affine_warp
 
 GENERATORS = ("rotation", "scale", "aspect", "shear", "translation_x", "translation_y")
 """One-parameter families of maps: an angle in radians, logarithms of factors, a shear, halves of the side."""
 
-INITIAL_SPREAD = 0.05
-"""Standard deviation of every coordinate before learning: 3 degrees, 5 %, 2.5 % of the side."""
+AFFINE_OPERATIONS: dict[str, tuple[int, ...]] = {
+    "rotation": (0,),
+    "scale": (1,),
+    "aspect": (2,),
+    "shear": (3,),
+    "translation": (4, 5),
+}
+"""Operation -> its coordinates, as indexes into `GENERATORS`."""
 
-NETWORK_LR = 0.1
-"""Step size of the network over that of the spreads, which carry most of the signal."""
+MATRIX_OPERATIONS: dict[str, tuple[int, ...]] = {"linear": (0, 1, 3, 4), "translation": (2, 5)}
+"""Operation -> its numbers in a 2x3 matrix, row by row."""
 
 SERIES_TERMS = 14
 """Enough for float64 within the bounds of the coordinates."""
@@ -29,91 +35,54 @@ class Affine(Augmenter):
     """An augmenter whose transformations are affine maps that tell where each output pixel is read."""
 
     @abstractmethod
-    def theta(self, noise: Tensor) -> Tensor:
+    def theta(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
         """(B, 2, 3) maps of output to input coordinates, see `affine_warp`."""
 
-    def forward(self, images: Tensor, noise: Tensor) -> Tensor:
+    def transform(self, images: Tensor, drawn: Tensor, context: Tensor | None = None) -> Tensor:
         """Warped images."""
-        return affine_warp(images, self.theta(noise))
+        return affine_warp(images, self.theta(drawn, context).to(images.dtype))
 
     @torch.no_grad()
-    def spread(self, noise: Tensor) -> dict[str, float]:
-        """Standard deviations of rotation and shear (degrees), scale and translation (percent of the side)."""
-        theta = self.theta(noise).cpu().double()
-        a, b, c, d = theta[:, :, :2].flatten(1).unbind(1)
-        # The rotation of the polar decomposition; its mean is over directions, so that +180 and -180 are neighbours.
-        angle = torch.atan2(c - b, a + d)
-        centre = torch.atan2(angle.sin().mean(), angle.cos().mean())
-        angle = torch.remainder(angle - centre + math.pi, 2 * math.pi) - math.pi
-        scale = (a * d - b * c).abs().sqrt()
-        cosine = (a * b + c * d) / ((a * a + c * c) * (b * b + d * d)).sqrt().clamp(min=1e-12)
-        shear = cosine.clamp(-1, 1).asin()
-        return {
-            "rotation_spread_deg": math.degrees(angle.square().mean().sqrt()),
-            "scale_spread_percent": 100 * float(scale.std(correction=0)),
-            "shear_spread_deg": math.degrees(shear.std(correction=0)),
-            # Coordinates run over 2 units, the side.
-            "translation_spread_percent": 50 * float(theta[:, :, 2].var(0, correction=0).mean().sqrt()),
-        }
+    def samples(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
+        """See `affine_samples`."""
+        return affine_samples(self.theta(drawn, context))
+
+    @torch.no_grad()
+    def spread(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, float]:
+        """See `affine_spread`."""
+        return affine_spread(self.theta(drawn, context))
 
 
 class MatrixAugmenter(Affine):
-    """The published form: identity + tanh(network), number by number (Mounsaveng et al. 2021, section 3)."""
+    """The published form: identity + tanh(network), number by number (Mounsaveng et al. 2021, section 3).
 
-    def __init__(self, noise: int = 6, hidden: int = 32, depth: int = 1, centred: bool = True) -> None:
-        super().__init__(noise, hidden, depth, 6, centred)
-
-    def theta(self, noise: Tensor) -> Tensor:
-        """(B, 2, 3) maps of output to input coordinates, see `affine_warp`."""
-        identity = torch.eye(2, 3, dtype=noise.dtype, device=noise.device)
-        return identity + torch.tanh(self.raw(noise)).view(-1, 2, 3)
-
-
-class AffineAugmenter(Affine):
-    """A distribution over affine maps, in coordinates in which a spread means something.
-
-    Coordinate k of an image's map is exp(s_k) (sqrt(3) z_k + f_k(z)), with noise z, a network f that starts at zero and
-    shapes the distribution, and s_k the learned logarithm of a spread. The linear part is the exponential of the
-    coordinates' generators, so z and -z give a matrix and its inverse: the identity is the centre. A step of s_k
-    changes a spread by a factor, so that small ones and large ones are learned as fast.
-
-    Args:
-        noise: dimension of the noise, at least 6.
-        hidden: units of each hidden layer of f.
-        depth: hidden layers of f.
-        centred: f is made odd; otherwise it may move the centre.
-
-    Raises:
-        ValueError: the noise has too few dimensions.
-
-    Reference: Benton et al. 2020 (Augerino) for learned widths of generators.
+    With `hidden=[6, 60], dropout=0.2, centred=False` it has the 828 weights of the published `small_affine`.
     """
 
-    def __init__(self, noise: int = 6, hidden: int = 32, depth: int = 1, centred: bool = True) -> None:
-        if noise < len(GENERATORS):
-            raise ValueError(f"affine needs noise of {len(GENERATORS)} dimensions or more, got {noise}")
-        super().__init__(noise, hidden, depth, len(GENERATORS), centred)
-        self.log_spread = nn.Parameter(torch.full((len(GENERATORS),), math.log(INITIAL_SPREAD)))
-        last = self.network[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+    OPERATIONS = MATRIX_OPERATIONS
 
-    def coordinates(self, noise: Tensor) -> Tensor:
-        """(B, 6) coordinates in the order of GENERATORS, between -pi and pi."""
-        unbounded = self.log_spread.exp() * (math.sqrt(3) * noise[:, : len(GENERATORS)] + self.raw(noise))
-        return math.pi * torch.tanh(unbounded / math.pi)
-
-    def theta(self, noise: Tensor) -> Tensor:
+    def theta(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
         """(B, 2, 3) maps of output to input coordinates, see `affine_warp`."""
-        return affine_map(self.coordinates(noise))
+        return matrix_map(self.embed(torch.tanh(self.raw(drawn, context))))
 
-    def groups(self, lr: float) -> list[dict[str, Any]]:
-        """The spreads, each by itself, and the network, which learns more slowly and as a whole."""
-        return [
-            {"params": [self.log_spread], "lr": lr},
-            {"params": list(self.network.parameters()), "lr": NETWORK_LR * lr, "pooled": True},
-        ]
+
+class AffineAugmenter(Coordinates, Affine):
+    """A distribution over affine maps in the coordinates of `GENERATORS`, see `Coordinates`.
+
+    The linear part is the exponential of the coordinates' generators, so z and -z give a matrix and its inverse: the
+    identity is the centre.
+    """
+
+    OPERATIONS = AFFINE_OPERATIONS
+
+    def theta(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+        """(B, 2, 3) maps of output to input coordinates, see `affine_warp`."""
+        return affine_map(self.coordinates(drawn, context))
+
+
+def matrix_map(numbers: Tensor) -> Tensor:
+    """(B, 2, 3) maps: the identity plus (B, 6) numbers."""
+    return torch.eye(2, 3, dtype=numbers.dtype, device=numbers.device) + numbers.view(-1, 2, 3)
 
 
 def affine_map(coordinates: Tensor) -> Tensor:
@@ -134,3 +103,52 @@ def affine_map(coordinates: Tensor) -> Tensor:
     bottom = torch.stack((odd * (shear + rotation), even - odd * aspect), 1)
     linear = factor[:, None, None] * torch.stack((top, bottom), 1)
     return torch.cat((linear, torch.stack(translation, 1).unsqueeze(2)), 2)
+
+
+class _Shape:
+    """What affine maps, (N, 2, 3), do, in float64."""
+
+    def __init__(self, theta: Tensor) -> None:
+        self.theta = theta.detach().cpu().double()
+        a, b, c, d = self.theta[:, :, :2].flatten(1).unbind(1)
+        # The rotation of the polar decomposition; its mean is over directions, so that +180 and -180 are neighbours.
+        angle = torch.atan2(c - b, a + d)
+        self.mean_angle = torch.atan2(angle.sin().mean(), angle.cos().mean())
+        self.angle = torch.remainder(angle - self.mean_angle + math.pi, 2 * math.pi) - math.pi
+        self.scale = (a * d - b * c).abs().sqrt()
+        wide, high = a * a + c * c, b * b + d * d
+        cosine = (a * b + c * d) / (wide * high).sqrt().clamp(min=1e-12)
+        self.shear = cosine.clamp(-1, 1).asin()
+        self.aspect = (wide.clamp(min=1e-12) / high.clamp(min=1e-12)).pow(0.25)
+
+
+def affine_samples(theta: Tensor) -> dict[str, Tensor]:
+    """What (N, 2, 3) maps do to a picture, see `Augmenter.samples`.
+
+    A map tells where a picture is read, so a picture is moved against its offset, magnified by the inverse of its
+    scale, and turned counter-clockwise by its angle. Shear is by how much the corners of a square differ from 90
+    degrees, aspect how much more the height is magnified than the width; translations are in percent of the side.
+    """
+    shape = _Shape(theta)
+    # Coordinates run over 2 units, the side.
+    x, y = (-50 * shape.theta[:, :, 2]).unbind(1)
+    return {
+        "rotation_deg": torch.rad2deg(shape.angle + shape.mean_angle),
+        "scale_factor": 1 / shape.scale.clamp(min=1e-6),
+        "aspect_factor": shape.aspect,
+        "shear_deg": torch.rad2deg(shape.shear),
+        "translation_x_percent": x,
+        "translation_y_percent": y,
+    }
+
+
+def affine_spread(theta: Tensor) -> dict[str, float]:
+    """Standard deviations of rotation and shear (degrees), scale, aspect and translation (percent)."""
+    shape = _Shape(theta)
+    return {
+        "rotation_spread_deg": math.degrees(shape.angle.square().mean().sqrt()),
+        "scale_spread_percent": 100 * float(shape.scale.std(correction=0)),
+        "aspect_spread_percent": 100 * float(shape.aspect.std(correction=0)),
+        "shear_spread_deg": math.degrees(shape.shear.std(correction=0)),
+        "translation_spread_percent": 50 * float(shape.theta[:, :, 2].var(0, correction=0).mean().sqrt()),
+    }

@@ -3,61 +3,228 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, one_hot
 
 from dabo_ray.augment.fixed import FixedAugmentation, Params
+
+Conditioning = Literal["none", "class", "image"]
+
+POOLED_SIDE = 4
+"""An augmenter that sees the image sees it averaged over this many parts along each side, three channels."""
+
+
+class Options(TypedDict, total=False):
+    """What every augmenter can be made with, beside the dimension of its noise and the widths of its layers."""
+
+    depth: int | None
+    """Hidden layers of one width; not needed where `hidden` names a width for each."""
+
+    centred: bool
+    """Take the odd part of the network, (f(z) - f(-z)) / 2: the noise is symmetric, so the mean of the numbers is zero
+    whatever the weights, and only the spread is learned. Default true; otherwise the network may move the centre."""
+
+    dropout: float
+    """Part of the hidden units that is left out, drawn anew for each image, in [0, 1). It belongs to the distribution:
+    units are left out whenever it is drawn from, after learning too."""
+
+    operations: Sequence[str] | None
+    """Which of the augmenter's `OPERATIONS` it may use; None for all."""
+
+    conditioning: Conditioning
+    """What the distribution may depend on: nothing, the image's label, or the image."""
+
+    num_classes: int
+    """Labels there are, for `conditioning="class"`."""
 
 
 class Augmenter(nn.Module, ABC):
     """A distribution of image transformations with weights that can be learned.
 
+    All that is random about a batch is one tensor of independent uniform numbers in (-1, 1), a row per image. Its
+    columns are the network's noise; then chances: one per hidden unit if there is dropout, and what the augmenter
+    itself decides by chance (orders, whether to do something).
+
     Args:
-        noise: dimension of the noise, uniform in (-1, 1).
-        hidden: units of each hidden layer.
-        depth: hidden layers.
-        outputs: numbers per image that the transformation takes.
-        centred: take the odd part of the network, (f(z) - f(-z)) / 2. The noise is symmetric, so the mean of the
-            numbers is zero whatever the weights: only the spread is learned.
+        noise: dimension of the noise; None for one per number that the transformation takes.
+        hidden: units of each hidden layer, or a list with the units of each.
+        options: see `Options`.
+
+    Raises:
+        ValueError: an option is out of its range or contradicts another.
     """
 
-    def __init__(self, noise: int, hidden: int, depth: int, outputs: int, centred: bool) -> None:
+    OPERATIONS: ClassVar[dict[str, tuple[int, ...]]]
+    """Operation -> which of the transformation's numbers belong to it."""
+
+    ACTIVATION: ClassVar[type[nn.Module]] = nn.ReLU
+
+    def __init__(self, noise: int | None = None, hidden: int | Sequence[int] = 32, **options: Unpack[Options]) -> None:
         super().__init__()
-        self.noise = noise
-        self.centred = centred
+        self.operations = _chosen(options.get("operations"), self.OPERATIONS)
+        self.used = sorted(place for name in self.operations for place in self.OPERATIONS[name])
+        self.widths = _widths(hidden, options.get("depth"))
+        self.noise = max(1, len(self.used)) if noise is None else noise
+        self.centred = options.get("centred", True)
+        self.dropout = options.get("dropout", 0.0)
+        self.conditioning: Conditioning = options.get("conditioning", "none")
+        self.num_classes = options.get("num_classes", 0) if self.conditioning == "class" else 0
+        if self.noise < 1:
+            raise ValueError(f"noise must have at least one dimension, got {self.noise}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.conditioning == "class" and self.num_classes < 1:
+            raise ValueError(f"conditioning on the class needs num_classes, at least 1, got {self.num_classes}")
+        context = {"none": 0, "class": self.num_classes, "image": 3 * POOLED_SIDE**2}[self.conditioning]
         layers: list[nn.Module] = []
-        inputs = noise
-        for _ in range(depth):
-            layers += [nn.Linear(inputs, hidden), nn.ReLU()]
-            inputs = hidden
-        self.network = nn.Sequential(*layers, nn.Linear(inputs, outputs))
+        inputs = self.noise + context
+        for width in self.widths:
+            layers += [nn.Linear(inputs, width), self.ACTIVATION()]
+            inputs = width
+        self.network = nn.Sequential(*layers, nn.Linear(inputs, len(self.used) + self.even_outputs()))
+
+    def even_outputs(self) -> int:
+        """Outputs of the network beside the transformation's numbers, taken even in the noise."""
+        return 0
+
+    def chances(self) -> int:
+        """Columns of chance beside dropout's."""
+        return 0
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What to call the class with for another like this one, in values that JSON can hold."""
+        return {
+            "noise": self.noise,
+            "hidden": list(self.widths),
+            "centred": self.centred,
+            "dropout": self.dropout,
+            "operations": list(self.operations),
+            "conditioning": self.conditioning,
+            "num_classes": self.num_classes,
+        }
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
-        """Noise for a batch, on the CPU: one tensor, (num_images, noise)."""
-        return (torch.rand(num_images, self.noise, generator=generator).mul_(2).sub_(1),)
+        """The random numbers of a batch, on the CPU: one tensor, a row per image."""
+        units = sum(self.widths) if self.dropout else 0
+        return (torch.rand(num_images, self.noise + units + self.chances(), generator=generator).mul_(2).sub_(1),)
 
-    def raw(self, noise: Tensor) -> Tensor:
-        """The network's numbers for each row of noise, (B, outputs), before they become a transformation."""
-        if self.centred:
-            numbers: Tensor = self.network(torch.cat((noise, -noise)))
-            positive, negative = numbers.chunk(2)
-            return (positive - negative) / 2
-        free: Tensor = self.network(noise)
-        return free
+    def context(self, images: Tensor, labels: Tensor | None) -> Params:
+        """What the distribution depends on, to be appended to what was drawn; nothing without conditioning.
+
+        Args:
+            images: (B, C, H, W) before augmentation, C = 1 or 3, in [0, 1].
+            labels: (B,) whole numbers; needed for conditioning on the class.
+
+        Raises:
+            ValueError: there are no labels though the class decides.
+        """
+        if self.conditioning == "none":
+            return ()
+        weight = next(self.parameters())
+        if self.conditioning == "image":
+            pooled = adaptive_avg_pool2d(images.to(weight.dtype), POOLED_SIDE)
+            return (pooled.expand(-1, 3, -1, -1).flatten(1) - 0.5,)
+        if labels is None:
+            raise ValueError("this augmenter depends on the class of the image; give the labels too")
+        return (one_hot(labels.long(), self.num_classes).to(weight.dtype),)
+
+    def mirrored(self, params: Params) -> Params:
+        """The same draws with the noise negated; chances and context stay, so that what is odd in the noise cancels."""
+        drawn, *context = params
+        return torch.cat((-drawn[:, : self.noise], drawn[:, self.noise :]), 1), *context
+
+    def raw(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+        """The network's numbers for each row, (B, outputs), before they become a transformation."""
+        noise = drawn[:, : self.noise]
+        fixed = [] if context is None else [context.to(noise)]
+        masks = self._dropout_masks(drawn)
+        if not self.centred:
+            return self._perceive(torch.cat((noise, *fixed), 1), masks)
+        both = torch.cat((torch.cat((noise, -noise)), *(torch.cat((part, part)) for part in fixed)), 1)
+        positive, negative = self._perceive(both, [torch.cat((mask, mask)) for mask in masks]).chunk(2)
+        odd = (positive - negative) / 2
+        if not self.even_outputs():
+            return odd
+        return torch.cat((odd[:, : len(self.used)], (positive + negative)[:, len(self.used) :] / 2), 1)
+
+    def _dropout_masks(self, drawn: Tensor) -> list[Tensor]:
+        """For each hidden layer which units stay, as factors, (B, width), that keep the mean."""
+        if not self.dropout:
+            return []
+        chances = drawn[:, self.noise : self.noise + sum(self.widths)]
+        factors = ((chances + 1) / 2 >= self.dropout).to(drawn) / (1 - self.dropout)
+        return list(torch.split(factors, list(self.widths), 1))
+
+    def _perceive(self, inputs: Tensor, masks: list[Tensor]) -> Tensor:
+        values = inputs
+        for index, layer in enumerate(self.network):
+            values = layer(values)
+            # Layers and activations take turns.
+            if masks and index % 2:
+                values = values * masks[index // 2]
+        return values
+
+    def embed(self, numbers: Tensor) -> Tensor:
+        """Numbers of the operations in use, (B, len(used)), among those of all operations, the others zero."""
+        total = sum(map(len, self.OPERATIONS.values()))
+        if len(self.used) == total:
+            return numbers
+        columns = [torch.zeros_like(numbers.sum(1))] * total
+        for place, column in zip(self.used, numbers.unbind(1), strict=True):
+            columns[place] = column
+        return torch.stack(columns, 1)
+
+    def forward(self, images: Tensor, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+        """Transform (B, C, H, W) images in [0, 1] by their rows of `draw` and `context`.
+
+        Differentiable in images and weights. The type of the images is kept; it is computed in that of the weights if
+        it is wider.
+        """
+        working = torch.promote_types(images.dtype, next(self.parameters()).dtype)
+        return self.transform(images.to(working), drawn, context).to(images.dtype)
 
     @abstractmethod
-    def forward(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Transform (B, C, H, W) images by (B, noise) noise; differentiable in images and weights."""
+    def transform(self, images: Tensor, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+        """As `forward`, for images in the type that it is computed in."""
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """The weights for an optimiser, in groups that learn alike; `pooled` is for `ShrunkAdam`."""
         return [{"params": list(self.parameters()), "lr": lr, "pooled": True}]
 
     @abstractmethod
-    def spread(self, noise: Tensor) -> dict[str, float]:
-        """The learned distribution in the units of a person, estimated from (N, noise) noise."""
+    def samples(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
+        """What the drawn transformations do to a picture, in the units of a person: quantity -> (N,) values.
+
+        The name of a quantity ends with its unit: `_deg`, `_percent` (of the side, or of the neutral value) or
+        `_factor`; `probability_<operation>` is how likely that is done at all.
+        """
+
+    @abstractmethod
+    def spread(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, float]:
+        """The learned distribution in a few numbers for the records of a training, estimated from N draws."""
+
+
+def _chosen(operations: Sequence[str] | None, known: dict[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """The operations in their own order."""
+    if operations is None:
+        return tuple(known)
+    if not operations or len(set(operations)) < len(operations) or not set(operations) <= known.keys():
+        raise ValueError(f"operations are {list(operations)}; name some of these, each once: {', '.join(known)}")
+    return tuple(name for name in known if name in operations)
+
+
+def _widths(hidden: int | Sequence[int], depth: int | None) -> tuple[int, ...]:
+    widths = (hidden,) * (1 if depth is None else depth) if isinstance(hidden, int) else tuple(hidden)
+    if depth is not None and len(widths) != depth:
+        raise ValueError(f"hidden names {len(widths)} layers, {list(widths)}, but depth is {depth}; leave depth out")
+    if any(width < 1 for width in widths):
+        raise ValueError(f"hidden layers need at least one unit, got {list(widths)}")
+    return widths
 
 
 class Frozen(FixedAugmentation):
@@ -67,9 +234,13 @@ class Frozen(FixedAugmentation):
         self.augmenter = augmenter.requires_grad_(False)
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
-        """Noise for the augmenter."""
+        """Random numbers for the augmenter."""
         return self.augmenter.draw(num_images, generator)
 
+    def context(self, images: Tensor, labels: Tensor | None) -> Params:
+        """What the augmenter's distribution depends on, see `Augmenter.context`."""
+        return self.augmenter.context(images, labels)
+
     def apply(self, images: Tensor, params: Params) -> Tensor:
-        """The augmenter's transformations."""
+        """The augmenter's transformations; `params` are what was drawn and, where there is one, the context."""
         return self.augmenter(images, *(part.to(images.device) for part in params))  # type: ignore[no-any-return]

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from dabo_ray.augment.affine import GENERATORS, INITIAL_SPREAD, AffineAugmenter, affine_map
+from dabo_ray.augment.affine import GENERATORS, AffineAugmenter, affine_map
+from dabo_ray.augment.coordinates import INITIAL_SPREAD
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -122,7 +122,7 @@ class Known(MatrixAugmenter):
         super().__init__(6, 4)
         self.maps = maps
 
-    def theta(self, noise: Tensor) -> Tensor:
+    def theta(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
         return self.maps
 
     def described(self) -> dict[str, float]:

@@ -1,0 +1,95 @@
+"""Distributions over coordinates in which a spread means something, the same for every kind of transformation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from dabo_ray.augment.learned import Augmenter, Options
+
+INITIAL_SPREAD = 0.05
+"""Standard deviation of a coordinate before learning: 3 degrees, 5 %, 2.5 % of the side."""
+
+LARGEST_LOG_SPREAD = 10.0
+"""Coordinates have long reached their bounds there; exp must not overflow."""
+
+NETWORK_LR = 0.1
+"""Step size of the network over that of the spreads, which carry most of the signal."""
+
+
+class Coordinates(Augmenter):
+    """An augmenter that draws bounded coordinates around zero, which stands for no change.
+
+    Coordinate k of an image is pi tanh(c_k / pi) with
+
+        c_k = exp(s_k) (sqrt(3) z_k + f_k(z))
+
+    with noise z, a network f that starts at zero and shapes and joins the distributions, and s_k the learned logarithm
+    of a spread. A step of s_k changes a spread by a factor, so that small ones and large ones are learned as fast.
+    Conditioned on the class, s_k has an offset for each class. Conditioned on the image, the network adds to s_k.
+    With a centred network coordinates are odd in the noise, whatever the weights.
+
+    Args:
+        noise: dimension of the noise, at least one per coordinate; None for that.
+        hidden: units of each hidden layer of f, or a list with the units of each.
+        options: see `Options`.
+
+    Raises:
+        ValueError: the noise has too few dimensions, or an option is out of its range.
+
+    Reference: Benton et al. 2020 (Augerino) for learned widths of generators.
+    """
+
+    INITIAL_SPREADS: ClassVar[dict[str, float]] = {}
+    """Operation -> spread before learning, where it is not `INITIAL_SPREAD`."""
+
+    def __init__(self, noise: int | None = None, hidden: int | Sequence[int] = 32, **options: Unpack[Options]) -> None:
+        super().__init__(noise, hidden, **options)
+        if self.noise < len(self.used):
+            raise ValueError(
+                f"{', '.join(self.operations)} need noise of {len(self.used)} dimensions or more, got {self.noise}"
+            )
+        spreads = {
+            place: self.INITIAL_SPREADS.get(name, INITIAL_SPREAD)
+            for name in self.operations
+            for place in self.OPERATIONS[name]
+        }
+        self.log_spread = nn.Parameter(torch.tensor([math.log(spreads[place]) for place in self.used]))
+        if self.conditioning == "class":
+            self.class_log_spread = nn.Parameter(torch.zeros(self.num_classes, len(self.used)))
+        last = self.network[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def even_outputs(self) -> int:
+        """The factors by which a network that sees the image changes the spreads, as logarithms."""
+        return len(self.used) if self.conditioning == "image" else 0
+
+    def coordinates(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+        """(B, K) coordinates of all operations, between -pi and pi; zero for operations that are not used."""
+        return self._coordinates(drawn, self.raw(drawn, context), context)
+
+    def _coordinates(self, drawn: Tensor, raw: Tensor, context: Tensor | None) -> Tensor:
+        count = len(self.used)
+        log_spread: Tensor = self.log_spread
+        if self.conditioning == "class" and context is not None:
+            log_spread = log_spread + context @ self.class_log_spread
+        if self.conditioning == "image":
+            log_spread = log_spread + raw[:, count : 2 * count]
+        spread = log_spread.clamp(max=LARGEST_LOG_SPREAD).exp()
+        unbounded = spread * (math.sqrt(3) * drawn[:, :count] + raw[:, :count])
+        return self.embed(math.pi * torch.tanh(unbounded / math.pi))
+
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        """The network, which learns more slowly and as a whole; all else number by number."""
+        network = list(self.network.parameters())
+        others = [weight for name, weight in self.named_parameters() if not name.startswith("network.")]
+        return [
+            {"params": others, "lr": lr},
+            {"params": network, "lr": NETWORK_LR * lr, "pooled": True},
+        ]
