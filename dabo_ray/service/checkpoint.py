@@ -15,6 +15,9 @@ from typing import Any
 
 import torch
 
+from dabo_ray.augment.export import load_augmenter
+from dabo_ray.augment.learned import Augmenter
+
 VERSION = 1
 _LOG = logging.getLogger("dabo_ray")
 
@@ -30,7 +33,7 @@ class TrialFolder:
     def __init__(self, study_folder: Path, name: str) -> None:
         self.path = study_folder / "trials" / name
         self.samples = self.path / "samples.png"
-        self.augmenter = self.path / "augmenter.pt"
+        self.augmenter = self.path / "augmenter.safetensors"
         self._checkpoint = self.path / "checkpoint.pt"
         self._previous = self.path / "checkpoint-previous.pt"
         self._unreadable = self.path / "checkpoint-unreadable.pt"
@@ -68,18 +71,10 @@ class TrialFolder:
                     os.replace(path, self._unreadable)
         return None
 
-    def save_augmenter(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Keeps what a trial has learned, beyond its end."""
-        buffer = io.BytesIO()
-        torch.save(dict(weights), buffer)
-        temporary = self.augmenter.with_suffix(".tmp")
-        _write(temporary, buffer.getbuffer())
-        os.replace(temporary, self.augmenter)
-
-    def learned(self) -> tuple[dict[str, torch.Tensor], float]:
-        """Weights of the augmenter that a complete trial learned, and the seconds that it took."""
+    def learned(self) -> tuple[Augmenter, float]:
+        """The augmenter that a complete trial learned, and the seconds that it took."""
         records = json.loads(self._records.read_text())
-        return torch.load(self.augmenter, map_location="cpu", weights_only=True), records[-1]["seconds"]
+        return load_augmenter(self.augmenter), records[-1]["seconds"]
 
     def remove_checkpoints(self) -> None:
         """Frees the space of a trial that has ended; its records, its pictures and what it learned stay."""

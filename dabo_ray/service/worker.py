@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from dabo_ray.augment import export
 from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.collectives import Collective, OneWorker
 from dabo_ray.bilevel.loop import Diverged, Record, Training
-from dabo_ray.build import make_augmentation, make_study_pools, make_training
+from dabo_ray.build import make_study_pools, make_training
 from dabo_ray.config import Data, Study
 from dabo_ray.data.loader import Share, to_unit
 from dabo_ray.data.splits import Pools
@@ -21,7 +22,7 @@ from dabo_ray.seeds import derive
 from dabo_ray.service.checkpoint import TrialFolder
 from dabo_ray.study_file import with_settings
 from dabo_ray.tracking.samples import sample_grid
-from dabo_ray.trials import FROZEN, LEARNED, Trial
+from dabo_ray.trials import FROZEN, Trial
 
 SAMPLE_ROWS, SAMPLE_COLUMNS = 8, 7
 """Images, and augmented versions of each, in the picture of a learned augmenter."""
@@ -112,7 +113,7 @@ class Runner:
             # What could not be saved does not count: a process that goes on from the checkpoint has never seen it.
             self._records = records
         if order.epoch == order.trial.epochs and self.share.rank == 0 and self._training.outer:
-            _keep_what_was_learned(self._training, self._training.outer.augmenter, folder)
+            _keep_what_was_learned(self._training, self._training.outer.augmenter, order, folder)
         return self._records[order.epoch - 1]
 
     def _begin(self, order: Order, folder: TrialFolder) -> None:
@@ -128,7 +129,7 @@ class Runner:
             share=self.share,
             device=self.device,
             collective=self.collective,
-            learned=self._learned(study, order),
+            learned=self._learned(order),
         )
         if (saved := folder.load()) is not None:
             state, self._records = saved
@@ -137,16 +138,13 @@ class Runner:
         self._epochs = training.epochs()
         self._name = order.trial.name
 
-    def _learned(self, study: Study, order: Order) -> Augmenter | None:
+    def _learned(self, order: Order) -> Augmenter | None:
         """What a frozen trial augments with."""
         self._learning_seconds = 0.0
         if order.trial.method != FROZEN:
             return None
         assert order.trial.origin is not None
-        augmenter = make_augmentation(study, LEARNED, order.trial.seed, torch.device("cpu"))
-        assert isinstance(augmenter, Augmenter)
-        weights, self._learning_seconds = TrialFolder(order.folder, order.trial.origin).learned()
-        augmenter.load_state_dict(weights)
+        augmenter, self._learning_seconds = TrialFolder(order.folder, order.trial.origin).learned()
         return augmenter
 
     def _with_learning(self, record: Record) -> Record:
@@ -157,10 +155,12 @@ class Runner:
         return record | {"seconds": total, "learning_seconds": self._learning_seconds}
 
 
-def _keep_what_was_learned(training: Training, augmenter: Augmenter, folder: TrialFolder) -> None:
+def _keep_what_was_learned(training: Training, augmenter: Augmenter, order: Order, folder: TrialFolder) -> None:
     """Writes the augmenter and its picture, unless an earlier process did."""
     if not folder.augmenter.exists():
-        folder.save_augmenter(augmenter.state_dict())
+        study, trial = order.study, order.trial
+        origin = {"study": study.study, "trial": trial.name, "data": study.data.name, "seed": trial.seed}
+        export.save(augmenter, folder.augmenter, description={**origin, "settings": dict(trial.settings)})
     if not folder.samples.exists():
         draw_samples(augmenter, training, folder.samples)
 
