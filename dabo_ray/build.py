@@ -111,7 +111,7 @@ def make_training(
         assert learned is not None
         augmentation: FixedAugmentation | Augmenter = Frozen(learned.to(device))
     else:
-        augmentation = make_augmentation(study, trial.method, trial.seed, device)
+        augmentation = make_augmentation(study, trial.method, trial.seed, device, pools.num_classes)
     fit = Batches(roles.fit, config.batch_size, derive(trial.seed, "batches"), share, device)
     outer = None
     if roles.outer is not None and isinstance(augmentation, Augmenter):
@@ -151,18 +151,29 @@ def make_classifier(config: ClassifierConfig, pools: Pools, seed: int, device: t
     return nn.Sequential(Normalize.of(images), network).to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
 
 
-def make_augmentation(study: Study, method: str, seed: int, device: torch.device) -> FixedAugmentation | Augmenter:
+def make_augmentation(
+    study: Study, method: str, seed: int, device: torch.device, num_classes: int
+) -> FixedAugmentation | Augmenter:
     """The augmentation of a trial: an augmenter to learn, the same untrained, or a hand-made one."""
     if method not in (LEARNED, RANDOM):
         return FIXED[method]()
     with _seeded(derive(seed, "augmenter")):
-        augmenter = make_augmenter(study.augmenter).to(device)
+        augmenter = make_augmenter(study.augmenter, num_classes).to(device)
     return augmenter if method == LEARNED else Frozen(augmenter)
 
 
-def make_augmenter(config: AugmenterConfig) -> Augmenter:
+def make_augmenter(config: AugmenterConfig, num_classes: int) -> Augmenter:
     """The augmenter of the settings, with weights from torch's generator."""
-    return AUGMENTERS[config.name](config.noise, config.hidden, depth=config.depth, centred=config.centre == "identity")
+    return AUGMENTERS[config.name](
+        config.noise,
+        config.hidden,
+        depth=config.depth,
+        centred=config.centre == "identity",
+        dropout=config.dropout,
+        operations=config.operations,
+        conditioning=config.conditioning,
+        num_classes=num_classes,
+    )
 
 
 @contextmanager

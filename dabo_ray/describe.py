@@ -24,7 +24,7 @@ def describe_plan(study: Study) -> str:
         f"data        {study.data.name}{_data_words(study)}",
         f"training    {study.classifier.name}, {study.classifier.epochs} epochs, "
         f"batches of {study.classifier.batch_size}",
-        f"augmenter   {study.augmenter.name}, {study.augmenter.depth} x {study.augmenter.hidden} hidden units; "
+        f"augmenter   {_augmenter_words(study)}; "
         f"inner_steps {study.bilevel.inner_steps}, truncation {study.bilevel.truncation}",
         f"baselines   {baselines} trials: {', '.join(study.baselines) or 'none'}",
         f"search      {searches} trials by {search.sampler}, pruner {search.pruner.name}",
@@ -43,6 +43,17 @@ def describe_plan(study: Study) -> str:
 def tracking_uri(study: Study) -> str:
     """The MLflow tracking URI of a study: its own, or SQLite beside the studies."""
     return study.tracking.uri or f"sqlite:///{study.storage}/mlflow.db"
+
+
+def _augmenter_words(study: Study) -> str:
+    config = study.augmenter
+    if isinstance(config.hidden, list):
+        words = f"{config.name}, {' + '.join(map(str, config.hidden))} hidden units"
+    else:
+        words = f"{config.name}, {config.depth or 1} x {config.hidden} hidden units"
+    if config.operations:
+        words += f", {', '.join(config.operations)} alone"
+    return words if config.conditioning == "none" else f"{words}, by the {config.conditioning}"
 
 
 def _data_words(study: Study) -> str:

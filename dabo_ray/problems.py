@@ -67,7 +67,7 @@ def _place(loc: Loc) -> Loc:
     """Where the reader wrote it: without the names of union members, and a range or choice as a whole."""
     if loc[:2] == ("search", "space"):
         return loc[:3]
-    return loc[:2] if loc[0] == "resources" else loc
+    return loc[:2] if loc[0] in ("resources", "augmenter") else loc
 
 
 def _text(loc: Loc, details: ErrorDetails, raw: Mapping[str, Any]) -> str:

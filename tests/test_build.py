@@ -76,7 +76,7 @@ def test_classifiers(name: Any, pools: Pools):
 def test_augmenters(name: str, make_study: StudyMaker):
     study = make_study(f"augmenter.name={name}")
     before = torch.get_rng_state()
-    first, again, other = (build.make_augmentation(study, LEARNED, seed, CPU) for seed in (1, 1, 2))
+    first, again, other = (build.make_augmentation(study, LEARNED, seed, CPU, 10) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert isinstance(first, Augmenter) and isinstance(again, Augmenter) and isinstance(other, Augmenter)
     assert torch.equal(weights(first), weights(again))
@@ -84,8 +84,8 @@ def test_augmenters(name: str, make_study: StudyMaker):
 
 
 def test_the_random_augmenter_is_the_learned_one_before_it_learns(study: Study):
-    learned = build.make_augmentation(study, LEARNED, 1, CPU)
-    frozen = build.make_augmentation(study, build.RANDOM, 1, CPU)
+    learned = build.make_augmentation(study, LEARNED, 1, CPU, 10)
+    frozen = build.make_augmentation(study, build.RANDOM, 1, CPU, 10)
     assert isinstance(frozen, Frozen) and isinstance(learned, Augmenter)
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     params = learned.draw(4, torch.Generator().manual_seed(3))
@@ -94,7 +94,7 @@ def test_the_random_augmenter_is_the_learned_one_before_it_learns(study: Study):
 
 @pytest.mark.parametrize("name", get_args(Baseline))
 def test_every_baseline_transforms_images(name: str, study: Study):
-    augmentation = build.make_augmentation(study, name, 1, CPU)
+    augmentation = build.make_augmentation(study, name, 1, CPU, 10)
     assert isinstance(augmentation, FixedAugmentation)
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     once, again = (augmentation(images, torch.Generator().manual_seed(5)) for _ in range(2))
@@ -144,3 +144,30 @@ def test_pools_follow_the_study(make_study: StudyMaker):
 def test_data_that_is_not_there(make_study: StudyMaker):
     with pytest.raises(DataError, match=r"CIFAR-10 .*download=True"):
         build.make_study_pools(make_study("data={name: cifar10}"))
+
+
+@pytest.mark.parametrize("conditioning", ["class", "image"])
+@pytest.mark.parametrize("method", ["learned", "random_augmenter"])
+def test_a_conditioned_augmenter_is_given_what_it_depends_on(
+    conditioning: str, method: str, make_study: StudyMaker, pools: Pools
+):
+    study = make_study(
+        f"augmenter={{conditioning: {conditioning}, hidden: [4, 5], dropout: 0.1, operations: [rotation]}}",
+        "classifier={width: 8, epochs: 1}",
+        "bilevel={inner_steps: 4, truncation: 2}",
+    )
+    training = build.make_training(study, trial(method, Phase.SEARCH), pools)
+    record = next(training.epochs())
+    assert record["train_loss"] > 0
+    if method == "learned":
+        assert record["rotation_spread_deg"] > 0
+        assert record["translation_spread_percent"] == 0
+        assert isinstance(training.augmentation, Augmenter)
+        assert training.augmentation.num_classes == (10 if conditioning == "class" else 0)
+
+
+def test_the_published_network_by_settings(make_study: StudyMaker):
+    study = make_study("augmenter={name: affine_matrix, hidden: [6, 60], noise: 6, dropout: 0.2, centre: free}")
+    network = build.make_augmentation(study, LEARNED, 1, CPU, 10)
+    assert isinstance(network, Augmenter)
+    assert weights(network).numel() == 828

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from dabo_ray.augment.fixed import FixedAugmentation, Params
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, inner_gradient
 from dabo_ray.bilevel.inner import Sgd, Tensors, step_size_factor
@@ -172,10 +172,13 @@ class Training:
         params = [self.fit.share.of(part) for part in self.augmentation.draw(batch.size, generator)]
         if not isinstance(self.augmentation, FixedAugmentation):
             params = [part.to(self.device, non_blocking=True) for part in params]
+        images = to_unit(batch.images)
+        if isinstance(self.augmentation, Augmenter | Frozen):
+            params += self.augmentation.context(images, batch.labels)
         return InnerStep(
             weights=weights,
             theta=theta,
-            images=to_unit(batch.images),
+            images=images,
             labels=batch.labels,
             params=tuple(params),
             size=batch.size,
@@ -245,8 +248,12 @@ class Training:
     def spread(self, augmenter: Augmenter) -> Record:
         """The augmenter's distribution, from the same draws every time so that epochs can be compared."""
         generator = torch.Generator().manual_seed(derive(self.seed, "spread"))
-        (noise,) = augmenter.draw(SPREAD_SAMPLES, generator)
-        described = augmenter.spread(noise.to(self.device))
+        params = [part.to(self.device) for part in augmenter.draw(SPREAD_SAMPLES, generator)]
+        if augmenter.conditioning != "none":
+            batch = self.fit[0]
+            rows = torch.arange(SPREAD_SAMPLES, device=self.device) % len(batch.labels)
+            params += [part[rows] for part in augmenter.context(to_unit(batch.images), batch.labels)]
+        described = augmenter.spread(*params)
         return {name: value for name, value in described.items() if math.isfinite(value)}
 
     def state_dict(self) -> dict[str, Any]:

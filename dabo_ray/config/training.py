@@ -64,6 +64,13 @@ class Classifier(Section):
         return self
 
 
+OPERATIONS: dict[str, dict[str, int]] = {
+    "affine": {"rotation": 1, "scale": 1, "aspect": 1, "shear": 1, "translation": 2},
+    "affine_matrix": {"linear": 4, "translation": 2},
+}
+"""Augmenter -> its operations, each with how many numbers it takes."""
+
+
 class Augmenter(Section):
     """The network that turns noise into image transformations, and how it learns."""
 
@@ -71,14 +78,25 @@ class Augmenter(Section):
     """`affine`: rotation, scale, aspect, shear and translation with learned spreads; `affine_matrix`: the numbers of a
     2x3 matrix around the identity, the published form."""
 
-    hidden: Count = 32
-    """Units of each hidden layer."""
+    operations: Annotated[list[str], Field(min_length=1)] | None = None
+    """What it may do to an image, each once; null: all that it can. `affine`: rotation, scale, aspect, shear,
+    translation; `affine_matrix`: linear, translation."""
 
-    depth: Count = 1
-    """Hidden layers."""
+    hidden: Count | Annotated[list[Count], Field(min_length=1)] = 32
+    """Units of each hidden layer, or a list with the units of each (`[6, 60]`)."""
 
-    noise: Count = 6
-    """Dimension of the noise, uniform in (-1, 1), one draw per image; `affine` needs 6."""
+    depth: Count | None = None
+    """Hidden layers of `hidden` units each; null: one, or as many as `hidden` lists."""
+
+    noise: Count | None = None
+    """Dimension of the noise, uniform in (-1, 1), one draw per image; null: one for each number that the operations
+    take (6 for all of `affine`), of which there must be no fewer except in the matrix form."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of the network's hidden units left out, anew for each image; it widens what is drawn, when frozen too."""
+
+    conditioning: Literal["none", "class", "image"] = "none"
+    """What the distribution may depend on: nothing, the label, or the image (averaged over 4x4 parts)."""
 
     centre: Literal["identity", "free"] = "identity"
     """`identity`: the mean transformation is the identity by construction, the spread is learned; `free`: both are."""
@@ -98,8 +116,17 @@ class Augmenter(Section):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if self.name == "affine" and self.noise < 6:
-            raise ValueError(f"noise is {self.noise}; the affine augmenter needs 6 dimensions or more")
+        known = OPERATIONS[self.name]
+        chosen = list(known) if self.operations is None else self.operations
+        if len(set(chosen)) < len(chosen) or not set(chosen) <= known.keys():
+            raise ValueError(f"operations are {chosen}; {self.name} has {', '.join(known)}: name each once at most")
+        needed = sum(known[operation] for operation in chosen)
+        if self.noise is not None and self.noise < needed and not self.name.endswith("_matrix"):
+            raise ValueError(
+                f"noise is {self.noise}; {self.name} with {', '.join(chosen)} needs {needed} dimensions or more"
+            )
+        if isinstance(self.hidden, list) and self.depth not in (None, len(self.hidden)):
+            raise ValueError(f"depth is {self.depth}, but hidden lists {len(self.hidden)} layers; remove depth")
         if self.optimizer == "shrunk_adam" and self.weight_decay:
             raise ValueError("weight_decay is for adam and sgd; shrunk_adam has none: remove it or set optimizer")
         return self

@@ -172,7 +172,9 @@ def draw_samples(augmenter: Augmenter, training: Training, path: Path) -> None:
     images = to_unit(batch.images[:SAMPLE_ROWS])
     rows = images.repeat_interleave(SAMPLE_COLUMNS, 0)
     generator = torch.Generator().manual_seed(derive(training.seed, "samples"))
-    augmented = augmenter(rows, *(part.to(rows.device) for part in augmenter.draw(len(rows), generator)))
+    labels = batch.labels[:SAMPLE_ROWS].repeat_interleave(SAMPLE_COLUMNS, 0)
+    drawn = [part.to(rows.device) for part in augmenter.draw(len(rows), generator)]
+    augmented = augmenter(rows, *drawn, *augmenter.context(rows, labels))
     sample_grid(_as_bytes(images), _as_bytes(augmented).reshape(len(images), SAMPLE_COLUMNS, *_hwc(images)), path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from dabo_ray.augment.affine import AffineAugmenter, MatrixAugmenter
+from dabo_ray.augment.affine import MatrixAugmenter
+from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep
 from dabo_ray.bilevel.inner import Sgd
 from dabo_ray.data.sources import load
@@ -26,7 +28,7 @@ class Problem:
     """
 
     network: nn.Module
-    augmenter: AffineAugmenter | MatrixAugmenter
+    augmenter: Augmenter
     sgd: Sgd
     num_steps: int
     inner_steps: int
@@ -55,7 +57,9 @@ class Problem:
         digits = load("digits", Path()).labelled
         self.images = digits.images.double() / 255
         self.labels = digits.labels
-        self.noise = torch.rand(len(digits), self.augmenter.noise, dtype=torch.float64, generator=generator) * 2 - 1
+        (drawn,) = self.augmenter.draw(len(digits), generator)
+        context = self.augmenter.context(self.images, self.labels)
+        self.params = (drawn.double(), *context)
         self.inner = InnerProblem(self.augment, self.loss)
 
     def augment(self, theta, images: Tensor, params: tuple[Tensor, ...]):
@@ -69,6 +73,9 @@ class Problem:
 
     def rows(self, number: int) -> slice:
         return slice(number * self.images_per_step, (number + 1) * self.images_per_step)
+
+    def params_of(self, rows: slice) -> tuple[Tensor, ...]:
+        return tuple(part[rows] for part in self.params)
 
     def lr(self, number: int) -> float:
         return 0.1 / (1 + 0.3 * number)
@@ -90,12 +97,12 @@ class Problem:
                     theta=theta,
                     images=self.images[rows],
                     labels=self.labels[rows],
-                    params=(self.noise[rows],),
+                    params=self.params_of(rows),
                     size=self.images_per_step,
                     lr=self.lr(number),
                 )
             )
-            augmented = self.augment(theta, self.images[rows], (self.noise[rows],)).detach()
+            augmented = self.augment(theta, self.images[rows], self.params_of(rows)).detach()
             grads = torch.autograd.grad(self.loss(weights, augmented, self.labels[rows], self.images_per_step), weights)
             updated = self.sgd.step(weights, velocity, grads, self.lr(number))
             weights, velocity = updated.weights, updated.velocity
@@ -111,7 +118,7 @@ class Problem:
         mu, decay = self.sgd.momentum, self.sgd.weight_decay
         for number in range(self.num_steps):
             rows = self.rows(number)
-            augmented = self.augment(thetas[number // self.inner_steps], self.images[rows], (self.noise[rows],))
+            augmented = self.augment(thetas[number // self.inner_steps], self.images[rows], self.params_of(rows))
             loss = self.loss(weights, augmented, self.labels[rows], self.images_per_step)
             grads = torch.autograd.grad(loss, weights, create_graph=create_graph)
             d = [g + decay * w for g, w in zip(grads, weights, strict=True)]
@@ -142,10 +149,10 @@ def make_problem() -> MakeProblem:
         num_steps: int = 1,
         inner_steps: int = 1,
         sgd: Sgd = Sgd(),
-        form: type[AffineAugmenter | MatrixAugmenter] = MatrixAugmenter,
-        centred: bool = True,
+        form: type[Augmenter] = MatrixAugmenter,
+        **options: Any,
     ) -> Problem:
-        return Problem(network, form(6, 8, centred=centred), sgd, num_steps, inner_steps)
+        return Problem(network, form(None, 8, **options), sgd, num_steps, inner_steps)
 
     torch.manual_seed(0)
     return make

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dabo_ray.augment.affine import AffineAugmenter, MatrixAugmenter
+from dabo_ray.augment.augmenters import AUGMENTERS
 from dabo_ray.bilevel.collectives import OneWorker
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, adjoint_hypergradient, inner_gradient
 from dabo_ray.bilevel.inner import Sgd
@@ -65,10 +65,20 @@ def test_equals_unrolled_training_on_a_residual_network(make_problem, relative_e
     assert relative_error(adjoint(problem, latest=True), problem.unrolled_hypergradient()) < 1e-9
 
 
-@pytest.mark.parametrize("centred", [True, False])
-@pytest.mark.parametrize("form", [AffineAugmenter, MatrixAugmenter])
-def test_all_forms_of_the_augmenter(make_problem, relative_error, form, centred) -> None:
-    problem = make_problem(bare(), num_steps=3, sgd=RULES["momentum, weight decay"], form=form, centred=centred)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"centred": False},
+        {"dropout": 0.3},
+        {"conditioning": "class", "num_classes": 10},
+        {"conditioning": "image", "centred": False},
+    ],
+    ids=lambda options: " ".join(map(str, options.values())) or "default",
+)
+@pytest.mark.parametrize("name", AUGMENTERS)
+def test_all_forms_of_the_augmenter(make_problem, relative_error, name, options) -> None:
+    problem = make_problem(bare(), num_steps=3, sgd=RULES["momentum, weight decay"], form=AUGMENTERS[name], **options)
     assert relative_error(adjoint(problem, latest=False), problem.unrolled_hypergradient()) < 1e-9
 
 
