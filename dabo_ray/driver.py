@@ -120,11 +120,10 @@ class Driver:
         write_summary(self.folder, summary)
         write_report(
             self.folder,
-            study=self.study.study,
+            self.study,
             question=self.question,
             results=results,
             summary=summary,
-            true_spread=self.study.data.shift.spreads(),
         )
         names = ("report.html", "results.parquet", "results.csv", "summary.json", "study.yaml")
         status = {DONE: "FINISHED", FAILED: "FAILED", INTERRUPTED: "KILLED"}[code]

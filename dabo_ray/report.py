@@ -11,17 +11,17 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from dabo_ray.config import Study
 from dabo_ray.study_file import read_study
-from dabo_ray.tracking.figures.drawing import Records
 from dabo_ray.tracking.page import choosing_trials, sections
 from dabo_ray.tracking.progress import duration
 from dabo_ray.tracking.provenance import redact
 from dabo_ray.tracking.results import metric, replacing, summarize
+from dabo_ray.tracking.trial_files import read_records
 from dabo_ray.tracking.verdict import p_text
 from dabo_ray.trials import Outcome, TrialResult
 
@@ -32,23 +32,16 @@ _MISSING = "\u2013"
 
 
 def write_report(
-    study_dir: Path,
-    *,
-    study: str,
-    question: str,
-    results: Sequence[TrialResult],
-    summary: Mapping[str, Any],
-    true_spread: Mapping[str, float] = MappingProxyType({}),
+    study_dir: Path, study: Study, *, question: str, results: Sequence[TrialResult], summary: Mapping[str, Any]
 ) -> Path:
     """Write `report.html` into a study's folder.
 
     Args:
         study_dir: The folder; the records and samples of the trials are read from `trials/` in it.
-        study: Name of the study.
+        study: Its study file.
         question: What it asks: the leading comment of its file, without the comment signs.
         results: Every trial of it, ended or not.
         summary: What `summarize` made of them.
-        true_spread: What a perfect augmenter would learn under the study's shift, by the names of the records.
 
     Returns:
         The file.
@@ -56,7 +49,7 @@ def write_report(
     # Optuna, behind it, takes a second to import; a wrong folder is told at once.
     from dabo_ray.service.importance import importance
 
-    records, unreadable = _read_records(study_dir, results)
+    records, unreadable = read_records(study_dir, results)
     environment = Environment(
         loader=PackageLoader("dabo_ray", "tracking"),
         autoescape=True,
@@ -73,12 +66,12 @@ def write_report(
         "setting": _setting,
     }
     html = environment.get_template("report.html.jinja").render(
-        study=study,
+        study=study.study,
         paragraphs=question_paragraphs(question),
         answer=summary["answer"],
         summary=summary,
         unfinished=not summary["arms"] or any(result.outcome is Outcome.RUNNING for result in results),
-        sections=sections(study_dir, results, records, summary, importance(results), true_spread),
+        sections=sections(study_dir, results, records, summary, importance(results), study.data.shift),
         trials=(trials := choosing_trials(results)),
         setting_keys=sorted({key for result in trials for key in result.trial.settings}),
         failures=[result for result in results if result.outcome is Outcome.FAIL],
@@ -110,18 +103,6 @@ def leading_comment(text: str) -> str:
             break
         lines.append(line.lstrip("#").strip())
     return "\n".join(lines)
-
-
-def _read_records(study_dir: Path, results: Sequence[TrialResult]) -> tuple[Records, list[str]]:
-    """The records of every trial that has some, and the names of the trials whose records cannot be read."""
-    records, unreadable = {}, []
-    for result in results:
-        path = study_dir / "trials" / result.trial.name / "records.json"
-        try:
-            records[result.trial.name] = [dict(record, epoch=record["epoch"]) for record in _read_json(path, [])]
-        except (ValueError, TypeError, KeyError):
-            unreadable.append(result.trial.name)
-    return records, unreadable
 
 
 def _read_json(path: Path, default: Any) -> Any:
@@ -177,11 +158,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     report = write_report(
         folder,
-        study=study.study,
+        study,
         question=leading_comment((folder / "study.yaml").read_text(encoding="utf-8")),
         results=results,
         summary=summarize(study.study, results, earlier.get("wall_seconds"), provenance),
-        true_spread=study.data.shift.spreads(),
     )
     print(report)
     return 0

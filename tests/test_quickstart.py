@@ -10,13 +10,10 @@ import shlex
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -122,23 +119,6 @@ def test_a_finished_study_shows_its_results_again(finished):
     parent, children = command.mlflow_runs()
     assert parent.info.status == "FINISHED"
     assert children == {name: ["FINISHED"] for name in TRIALS}
-
-
-@pytest.fixture
-def browser(tmp_path) -> Iterator[Any]:
-    """Debian's headless Chromium (packages chromium and chromium-driver)."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for option in (
-        *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"),
-        *("disable-background-networking", "disable-component-update", "window-size=1400,2200"),
-        f"user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(f"--{option}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    yield driver
-    driver.quit()
 
 
 def test_the_report_in_a_browser(finished, browser):

@@ -15,8 +15,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from dabo_ray import report
+from dabo_ray.augment import export
+from dabo_ray.augment.affine import AffineAugmenter
 from dabo_ray.service.plan import Plan
-from dabo_ray.study_file import read_study
+from dabo_ray.study_file import check_study, read_study
 from dabo_ray.tracking.progress import duration
 from dabo_ray.tracking.results import summarize
 from dabo_ray.tracking.samples import sample_grid
@@ -26,6 +28,10 @@ QUESTION = (
     "Question: on rotated digits, which inner-step count earns its cost?\nIt has a second line.\nRun: python -m x"
 )
 BASELINES = {"none": (72.0, 1.0), "flip_crop": (68.0, 1.1), "affine": (90.0, 1.2), "random_augmenter": (78.0, 1.3)}
+STUDY = check_study(
+    {"study": "digits", "data": {"name": "digits", "shift": {"rotation": 45}}, "baselines": ["none"]},
+    "the test's study",
+)
 PROVENANCE = {"commit": "0f3c", "torch": "2.14.1", "tracking": "http://operator:hunter2@tracking.test/"}
 
 
@@ -64,6 +70,9 @@ class Study:
             before = (load_digits().images[:4, :, :, None] * 15.9).astype(np.uint8)
             after = np.stack([np.roll(before, shift, axis=2) for shift in (-2, -1, 1, 2)], axis=1)
             sample_grid(before, after, home / "samples.png")
+            if phase is Phase.FINAL:
+                augmenter = AffineAugmenter(operations=["rotation", "scale"])
+                export.save(augmenter, home / "augmenter.safetensors")
         self.results.append(TrialResult(trial=trial, outcome=outcome, reason=reason, metrics=records[-1]))
 
     def choose(self):
@@ -121,9 +130,7 @@ class Study:
 
     def write(self, question=QUESTION):
         self.summary = summarize("digits", self.results, 251.7, PROVENANCE)
-        path = report.write_report(
-            self.folder, study="digits", question=question, results=self.results, summary=self.summary
-        )
+        path = report.write_report(self.folder, STUDY, question=question, results=self.results, summary=self.summary)
         assert path == self.folder / "report.html"
         return Page(path.read_text(encoding="utf-8"))
 
@@ -195,8 +202,30 @@ def test_every_picture_loads_and_says_what_it_is(finished):
             assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
         kinds[kind] += 1
         assert len(picture["alt"]) > 20
-    # Arms, cost, two spreads, curves, losses, three settings, all of them; a grid for each learned arm.
-    assert kinds == {"svg+xml": 10, "png": 2}
+    # Arms, cost, rotation and truth, all draws of two arms, two spreads, curves, losses, three settings, all of them;
+    # a grid for each learned arm.
+    assert kinds == {"svg+xml": 13, "png": 2}
+
+
+def test_every_figure_stands_under_its_heading(finished):
+    headings = ["Accuracy and cost", "What was learned", "What the augmentation does to images", "Training"]
+    headings.append("What the settings do")
+    places = [finished.page.text.index(heading) for heading in headings]
+    assert places == sorted(places)
+    assert places[1] < finished.page.text.index("Learned and true rotation (degrees)") < places[2]
+
+
+def test_comparisons_are_those_of_the_summary(finished):
+    header, *rows = finished.page.tables["comparisons"]
+    assert len(rows) == len(finished.summary["comparisons"]) == 7
+    for row, found in zip(rows, finished.summary["comparisons"], strict=True):
+        cells = dict(zip(header, row, strict=True))
+        assert cells["arm"] == found["arm"]
+        assert found["reference"] in cells["against"]
+        assert float(cells["difference (points)"]) == pytest.approx(found["difference"], abs=0.0051)
+        low, high = cells["95 % interval"].split(" to ")
+        assert (float(low), float(high)) == pytest.approx((found["low"], found["high"]), abs=0.0051)
+        assert found["verdict"] in cells["verdict"]
 
 
 def test_the_file_needs_no_network(finished):
@@ -266,7 +295,7 @@ def test_hostile_text_stays_text(tmp_path):
         TrialResult(trial=scored, outcome=Outcome.COMPLETE, metrics={"test_accuracy": 5.0, "seconds": 1.0}),
     ]
     study.summary = summarize(evil, study.results, None, {evil: evil})
-    path = report.write_report(study.folder, study=evil, question=evil, results=study.results, summary=study.summary)
+    path = report.write_report(study.folder, STUDY, question=evil, results=study.results, summary=study.summary)
     page = Page(path.read_text(encoding="utf-8"))
     assert not any(tag == "script" for tag, _ in page.tags)
     assert [f"search-evil{evil}, seed 0", evil] in page.tables["failures"]
@@ -388,3 +417,67 @@ def test_command_refuses_what_is_no_study(tmp_path):
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"{tmp_path / folder} is not the folder of a study: {told}.")
     assert list((tmp_path / "empty").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_in_a_browser_everything_loads_and_fits(finished, browser, width):
+    """On a desk and on a phone: no error, no missing picture, nothing wider than the window."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get((finished.folder / "report.html").as_uri())
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return window.innerWidth") == width
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    pictures = browser.execute_script(
+        "return [...document.images].map(i => [i.complete, i.naturalWidth, i.getBoundingClientRect().right])"
+    )
+    assert len(pictures) == len(finished.page.pictures)
+    assert all(complete and natural > 0 and right <= width for complete, natural, right in pictures)
+
+
+@pytest.mark.slow
+def test_in_a_browser_text_stands_out_from_what_is_behind_it(finished, browser):
+    """At least 4.5 to 1 everywhere, as the accessibility guidelines ask (WCAG 2.1, 1.4.3), in light and in dark."""
+    browser.get((finished.folder / "report.html").as_uri())
+    for scheme in ("light", "dark"):
+        feature = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": feature})
+        colours = browser.execute_script(COLOURS)
+        assert len(colours) > 100
+        low = [(text, contrast(*pair)) for text, *pair in colours if contrast(*pair) < 4.5]
+        assert not low, (scheme, low[:5])
+
+
+COLOURS = """
+const seen = [];
+for (const element of document.querySelectorAll("body *")) {
+  const text = [...element.childNodes].filter(n => n.nodeType === 3).map(n => n.data.trim()).join("");
+  if (!text) continue;
+  let behind = element;
+  const clear = e => /rgba\\(.*, 0\\)/.test(getComputedStyle(e).backgroundColor);
+  while (behind.parentElement && clear(behind)) behind = behind.parentElement;
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  canvas.fillStyle = getComputedStyle(document.body).backgroundColor;
+  canvas.fillRect(0, 0, 1, 1);
+  canvas.fillStyle = getComputedStyle(behind).backgroundColor;
+  canvas.fillRect(0, 0, 1, 1);
+  const below = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  canvas.fillStyle = getComputedStyle(element).color;
+  canvas.fillRect(0, 0, 1, 1);
+  seen.push([text, [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3), below]);
+}
+return seen;
+"""
+"""Every text of a page, its colour, and the colour behind it."""
+
+
+def contrast(*colours):
+    """Of two colours, by the formula of WCAG 2.1."""
+
+    def luminance(colour):
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in colour)]
+        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+    light, dark = sorted(map(luminance, colours), reverse=True)
+    return (light + 0.05) / (dark + 0.05)

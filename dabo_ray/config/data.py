@@ -39,6 +39,17 @@ class Shift(Section):
         }
         return {name: spread for name, spread in spreads.items() if spread}
 
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """What is drawn evenly between which bounds, under the names and in the units of `Augmenter.samples`."""
+        percent = 100 * self.translation
+        ranges = {
+            "rotation_deg": (-self.rotation, self.rotation),
+            "translation_x_percent": (-percent, percent),
+            "translation_y_percent": (-percent, percent),
+            "scale_factor": (1 - self.zoom_out, 1 + self.zoom_in),
+        }
+        return {name: (low, high) for name, (low, high) in ranges.items() if low < high}
+
     def _scale_spread(self) -> float:
         low, high = 1 - self.zoom_out, 1 + self.zoom_in
         if high == low:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from dabo_ray.tracking.figures import arms, epochs, settings
+from dabo_ray.augment.portrait import draw_samples
+from dabo_ray.config.data import Shift
+from dabo_ray.tracking.figures import arms, distribution, epochs, settings
 from dabo_ray.tracking.figures.drawing import Records
 from dabo_ray.tracking.results import metric
+from dabo_ray.tracking.trial_files import learned_augmenters, read_samples
 from dabo_ray.trials import Outcome, Phase, TrialResult
-
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def sections(
     records: Records,
     summary: Mapping[str, Any],
     importance: Mapping[str, float],
-    true_spread: Mapping[str, float],
+    shift: Shift,
 ) -> list[tuple[str, list[Picture]]]:
     """Headings, and the pictures under each; headings without a picture are left out.
 
@@ -48,11 +49,11 @@ def sections(
         records: What the trials recorded for each epoch.
         summary: What `summarize` made of the results.
         importance: Share of each searched setting.
-        true_spread: What a perfect augmenter would learn, by the names of the records.
+        shift: How the images that are scored differ from those that are trained on.
     """
     found = [
         ("Accuracy and cost", _comparing(summary["arms"])),
-        ("What was learned", _learned(results, records, true_spread)),
+        ("What was learned", _distributions(study_dir, results, shift) + _spreads(results, records, shift.spreads())),
         ("What the augmentation does to images", _samples(study_dir, results, summary["arms"])),
         ("Training", _training(results, records)),
         ("What the settings do", _searched(results, importance)),
@@ -112,7 +113,34 @@ def _searched(results: Sequence[TrialResult], importance: Mapping[str, float]) -
     )
 
 
-def _learned(results: Sequence[TrialResult], records: Records, true_spread: Mapping[str, float]) -> list[Picture]:
+def _distributions(study_dir: Path, results: Sequence[TrialResult], shift: Shift) -> list[Picture]:
+    augmenters = learned_augmenters(study_dir, results)
+    draws = {
+        arm: [{name: values.numpy() for name, values in draw_samples(seed).items()} for seed in seeds]
+        for arm, seeds in augmenters.items()
+    }
+    truth = [
+        (
+            f"Learned and true {distribution.in_words(name)}",
+            "What the augmenter draws at the end: all seeds of an arm together, and each of them faintly. Dashed: the "
+            "shift of the images that are scored, which no augmenter was told.",
+            uri,
+        )
+        for name, uri in distribution.learned_and_true(draws, shift.ranges()).items()
+    ]
+    everything = [
+        (
+            f"All that {arm} draws",
+            "A histogram for each quantity at the end of training, first seed; each on a scale of its own, in the "
+            "middle what changes nothing.",
+            distribution.all_quantities(seeds[0]),
+        )
+        for arm, seeds in augmenters.items()
+    ]
+    return _drawn(*truth, *everything)
+
+
+def _spreads(results: Sequence[TrialResult], records: Records, true_spread: Mapping[str, float]) -> list[Picture]:
     spreads = []
     for name, uri in epochs.learned_distribution(results, records, true_spread).items():
         caption = (
@@ -146,9 +174,8 @@ def _samples(study_dir: Path, results: Sequence[TrialResult], of_summary: Sequen
     pictures = []
     for group in groups or [choosing_trials(results)]:
         for result in group:
-            path = study_dir / "trials" / result.trial.name / "samples.png"
-            content = path.read_bytes() if path.is_file() else b""
-            if content.startswith(_PNG_SIGNATURE):
+            content = read_samples(study_dir, result.trial.name)
+            if content is not None:
                 uri = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
                 caption = f"Trial {result.trial.name}. Each row: an original, then augmented versions of it."
                 pictures.append(Picture(result.trial.arm, caption, uri, is_sample=True))
