@@ -74,6 +74,9 @@ def _data_words(study: Study) -> str:
 
 def _space_words(space: IntRange | FloatRange | Choice) -> str:
     if isinstance(space, Choice):
-        return "one of " + ", ".join(map(str, space.values))
-    low, high = space.bounds
-    return f"{low:.12g} to {high:.12g}{' (log)' if space.log else ''}"
+        words = "one of " + ", ".join(map(str, space.values))
+    else:
+        low, high = (bound if isinstance(bound, str) else f"{bound:.12g}" for bound in space.bounds)
+        words = f"{low} to {high}{' (log)' if space.log else ''}"
+    conditions = " and ".join(f"{key} is {value}" for key, value in space.when.items())
+    return f"{words} when {conditions}" if conditions else words

@@ -12,11 +12,13 @@ from rich.console import Console
 
 from dabo_ray.config import Study
 from dabo_ray.describe import tracking_uri
+from dabo_ray.exit_codes import ExitCode
 from dabo_ray.report import write_report
 from dabo_ray.service import tune
 from dabo_ray.service.cluster import connected
-from dabo_ray.service.folder import flat, write_provenance
+from dabo_ray.service.folder import write_provenance
 from dabo_ray.service.plan import Plan
+from dabo_ray.service.sameness import flat
 from dabo_ray.service.store import database_url
 from dabo_ray.study_file import ConfigError, to_dict
 from dabo_ray.tracking.mlflow import Tracker, ui_command
@@ -24,8 +26,6 @@ from dabo_ray.tracking.progress import Progress, print_arms
 from dabo_ray.tracking.provenance import collect
 from dabo_ray.tracking.results import summarize, write_results, write_summary
 from dabo_ray.trials import Outcome, Phase
-
-DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 
 class Driver:
@@ -53,7 +53,7 @@ class Driver:
         self.provenance = collect(dataset=study.data.name, dataset_digest=dataset_digest, gpus=_gpus())
         write_provenance(folder, self.provenance)
 
-    def run(self, command: Sequence[str]) -> int:
+    def run(self, command: Sequence[str]) -> ExitCode:
         """Runs to the end, or as far as it goes; returns the exit code.
 
         Args:
@@ -78,9 +78,9 @@ class Driver:
         try:
             if not self.plan.is_done:
                 self._train()
-            code = DONE if self._has_answer() else FAILED
+            code = ExitCode.DONE if self._has_answer() else ExitCode.FAILED
         except KeyboardInterrupt:
-            code = INTERRUPTED
+            code = ExitCode.INTERRUPTED
         except ConfigError:
             self.tracker.close()
             raise
@@ -104,6 +104,7 @@ class Driver:
                 concurrent = tune.concurrent_trials(self.study.resources, available)
             except ValueError as error:
                 raise ConfigError(str(error)) from None
+            self.plan.ledger.concurrent = concurrent
             with progress:
                 tune.run(self.study, tune.Course(self.plan, self.folder, [progress, self.tracker]), concurrent)
 
@@ -112,10 +113,11 @@ class Driver:
         complete = (r for r in self.plan.results() if r.outcome is Outcome.COMPLETE)
         return any(r.trial.phase is Phase.FINAL for r in complete)
 
-    def _report(self, code: int) -> None:
+    def _report(self, code: ExitCode) -> None:
         """Writes report and tables, also of a study that was interrupted, and closes the MLflow runs."""
         results = self.plan.results()
         summary = summarize(self.study.study, results, self.plan.wall_seconds, self.provenance)
+        summary["budget"] = self.plan.budget_note
         write_results(self.folder, results)
         write_summary(self.folder, summary)
         write_report(
@@ -126,19 +128,19 @@ class Driver:
             summary=summary,
         )
         names = ("report.html", "results.parquet", "results.csv", "summary.json", "study.yaml")
-        status = {DONE: "FINISHED", FAILED: "FAILED", INTERRUPTED: "KILLED"}[code]
+        status = {ExitCode.DONE: "FINISHED", ExitCode.FAILED: "FAILED", ExitCode.INTERRUPTED: "KILLED"}[code]
         self.tracker.finish([self.folder / name for name in names], _headline(summary), status)  # type: ignore[arg-type]
         if not self.tracker.close():
             lost = "; ".join(self.tracker.lost)
             self.console.print(f"MLflow did not take everything; --resume logs it again. Missing: {lost}")
         self.summary = summary
 
-    def _tell(self, code: int, command: Sequence[str]) -> None:
+    def _tell(self, code: ExitCode, command: Sequence[str]) -> None:
         """What the terminal shows at the end."""
         console, folder = self.console, _short(self.folder)
         again = shlex.join([*command, "--resume"])
         console.print()
-        if code == FAILED:
+        if code is ExitCode.FAILED:
             reason = self.plan.fault or "no trial of the final phase was complete; the report says why"
             told = (
                 "The study was given up: its first trials all failed." if self.plan.fault else "The study has failed."
@@ -146,10 +148,13 @@ class Driver:
             console.print(f"{told} Reason: {reason}", soft_wrap=True)
             console.print(f"After mending it, remove {folder} and start again.", soft_wrap=True)
             return
-        if code == INTERRUPTED:
+        if code is ExitCode.INTERRUPTED:
             console.print(f"Interrupted. Nothing that ended is lost. Go on with:\n  {again}", soft_wrap=True)
             return
         print_arms(self.summary, console)
+        if note := self.plan.budget_note:
+            console.print(f"Ended by its budget: {note}. More of it lets the study go on:", soft_wrap=True)
+            console.print(f"  {shlex.join([*command, '--extend', note.split()[0] + '=MORE'])}", soft_wrap=True)
         failed = [result for result in self.plan.results() if result.outcome is Outcome.FAIL]
         if failed:
             console.print(f"{len(failed)} trial(s) failed; the report says why.")

@@ -64,9 +64,11 @@ def settings() -> list[str]:
 
 
 def _place(loc: Loc) -> Loc:
-    """Where the reader wrote it: without the names of union members, and a range or choice as a whole."""
+    """Where the reader wrote it: without the names of union members, and what has keys of its own as a whole."""
     if loc[:2] == ("search", "space"):
         return loc[:3]
+    if loc[:2] in {("search", "objective"), ("search", "constraints"), ("search", "enqueue")}:
+        return loc[:2]
     return loc[:2] if loc[0] in ("resources", "augmenter") else loc
 
 
@@ -116,6 +118,8 @@ def _allowed(annotation: Any, metadata: Sequence[Any]) -> str:
         return f"{', '.join(others)} or {last}" if others else last
     if annotation is NoneType:
         return "null"
+    if origin is dict:
+        return f"a section whose keys are from {_allowed(args[0], ())} and whose values are {_allowed(args[1], ())}"
     if origin is list:
         return f"a list with items from {_allowed(args[0], ())}"
     limits = {key: getattr(m, key) for m in metadata for key in _LIMITS if hasattr(m, key)}

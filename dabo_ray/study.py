@@ -9,9 +9,9 @@ from pathlib import Path
 
 from dabo_ray.config import Study
 from dabo_ray.describe import describe_plan
+from dabo_ray.exit_codes import ExitCode
+from dabo_ray.service.sameness import check_extensions
 from dabo_ray.study_file import ConfigError, read_study
-
-DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -22,7 +22,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog="examples:\n"
         "  python -m dabo_ray.study studies/digits.yaml --check\n"
         "  python -m dabo_ray.study studies/digits.yaml --set search.trials=20 --set study=digits-20\n"
-        "  python -m dabo_ray.study studies/digits.yaml --resume\n\n"
+        "  python -m dabo_ray.study studies/digits.yaml --resume\n"
+        "  python -m dabo_ray.study studies/digits.yaml --extend search.trials=20 --extend budget.gpu_hours=2\n\n"
         "exit codes: 0 done, 1 the study failed, 2 bad input, 130 interrupted",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -33,6 +34,14 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="use another value for a key of the file"
     )
+    parser.add_argument(
+        "--extend",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="go on with a study, also a finished one, with a larger value of search.trials, final.top, final.seeds or "
+        "a key of budget",
+    )
     parser.add_argument("--verbose", action="store_true", help="show the messages of Ray and MLflow")
     return parser.parse_args(argv)
 
@@ -41,18 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Checks, runs and reports; returns the exit code."""
     options = arguments(argv)
     try:
-        study = read_study(options.file, options.set)
+        check_extensions(extended_keys(options))
+        study = read_study(options.file, [*options.set, *options.extend])
         if options.check:
             print(describe_plan(study))
-            return DONE
+            return ExitCode.DONE
         return run(study, options)
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return BAD_INPUT
+        return ExitCode.BAD_INPUT
     except KeyboardInterrupt:
         # Before the first trial, or again while the study is being closed.
         print("Interrupted.", file=sys.stderr)
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
+
+
+def extended_keys(options: argparse.Namespace) -> list[str]:
+    """The keys that --extend names."""
+    return [extension.partition("=")[0].strip() for extension in options.extend]
 
 
 def run(study: Study, options: argparse.Namespace) -> int:
@@ -70,7 +85,9 @@ def run(study: Study, options: argparse.Namespace) -> int:
     except DataError as error:
         raise ConfigError(str(error)) from None
     comment = leading_comment(options.file.read_text(encoding="utf-8"))
-    with held_folder(study, comment, resume=options.resume) as folder:
+    extended = extended_keys(options)
+    resume = options.resume or bool(extended)
+    with held_folder(study, comment, resume=resume, extended=extended) as (folder, study):
         from dabo_ray.driver import Driver
 
         driver = Driver(study, folder, question=comment, dataset_digest=digest, verbose=options.verbose)

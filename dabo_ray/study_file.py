@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
@@ -11,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from dabo_ray.config import Choice, FloatRange, IntRange, Study
+from dabo_ray.config import Choice, IntRange, Study, in_order
 from dabo_ray.problems import Loc, problems_of, settings, shown, unknown_setting
 
 _REQUIRED: dict[Loc, Any] = {("study",): "name", ("data",): {"name": "digits"}, ("data", "name"): "digits"}
@@ -186,22 +187,59 @@ def _space_problems(study: Study) -> dict[str, str]:
     """Each searched key must exist, and whatever may be drawn for it be allowed, with what is drawn for the others."""
     space, known = study.search.space, settings()
     problems = {key: unknown_setting(key) for key in space if key not in known}
-    for key in space.keys() - problems.keys():
-        if fault := _first_fault(study, {key: _probes(space[key])}):
+    for key, entry in space.items():
+        for other in sorted(entry.references() - set(known)):
+            problems.setdefault(key, f"refers to {other}: {unknown_setting(other)}")
+    try:
+        in_order(space)
+    except ValueError as error:
+        return {"search.space": str(error)}
+    for key in [key for key in space if not (space[key].references() | {key}) & problems.keys()]:
+        if fault := _first_fault(study, {key: _probes(study, key)}):
             problems[key] = fault
     # The rules over several keys are those of a section.
-    for one, other in combinations([key for key in space if key not in problems], 2):
+    sound = [key for key in space if not (space[key].references() | {key}) & problems.keys()]
+    for one, other in combinations(sound, 2):
         if one.split(".")[0] == other.split(".")[0]:
-            fault = _first_fault(study, {one: _probes(space[one]), other: _probes(space[other])})
+            fault = _first_fault(study, {one: _probes(study, one), other: _probes(study, other)})
             if fault:
                 problems[other] = fault
-    return {f"search.space.{key}": problems[key] for key in space if key in problems}
+    found = {f"search.space.{key}": problems[key] for key in space if key in problems}
+    return found or _enqueue_problems(study)
+
+
+def _enqueue_problems(study: Study) -> dict[str, str]:
+    """Settings to try first must be ones that could be drawn."""
+    problems, space = {}, study.search.space
+    for index, setting in enumerate(study.search.enqueue):
+        texts = [f"{key} is not in search.space" for key in setting if key not in space]
+        for key in setting.keys() & space.keys():
+            entry, value = space[key], setting[key]
+            if isinstance(entry, Choice):
+                allowed = value in entry.values
+            else:
+                low, high = _widest(study, key)
+                allowed = isinstance(value, (int, float)) and low <= value <= high
+            if not allowed:
+                texts.append(f"{key} {shown(value)} is not among what may be drawn for it")
+        if not texts and (fault := _first_fault(study, {key: [value] for key, value in setting.items()})):
+            texts.append(fault)
+        if texts:
+            problems[f"search.enqueue.{index}"] = "; ".join(texts)
+    return problems
 
 
 def _first_fault(study: Study, probes: Mapping[str, Sequence[Any]]) -> str:
     """What is wrong with the first draw that is not allowed; empty when all are."""
     for values in product(*probes.values()):
         drawn = dict(zip(probes, values, strict=True))
+        conditions = [study.search.space[key].when for key in probes]
+        if any(
+            key in drawn and not _is_one_of(drawn[key], allowed) for when in conditions for key, allowed in when.items()
+        ):
+            continue
+        # What a condition asks for is so whenever the setting is drawn.
+        drawn = {key: _one_of(allowed) for when in conditions for key, allowed in when.items()} | drawn
         try:
             with_settings(study, drawn)
         except ValidationError as error:
@@ -212,9 +250,36 @@ def _first_fault(study: Study, probes: Mapping[str, Sequence[Any]]) -> str:
     return ""
 
 
-def _probes(space: IntRange | FloatRange | Choice) -> Sequence[Any]:
+def _is_one_of(value: Any, allowed: Any) -> bool:
+    return value in (allowed if isinstance(allowed, list) else [allowed])
+
+
+def _one_of(allowed: Any) -> Any:
+    return allowed[0] if isinstance(allowed, list) else allowed
+
+
+def _probes(study: Study, key: str) -> Sequence[Any]:
     """Values that stand for all: those of a choice, the ends of a range, and of an integer one the second."""
-    if isinstance(space, Choice):
-        return space.values
-    low, high = space.bounds
-    return sorted({low, low + 1, high}) if isinstance(space, IntRange) and low < high else [low, high]
+    entry = study.search.space[key]
+    if isinstance(entry, Choice):
+        return entry.values
+    low, high = _widest(study, key)
+    return sorted({low, low + 1, high}) if isinstance(entry, IntRange) and low < high else [low, high]
+
+
+def _widest(study: Study, key: str) -> tuple[float, float]:
+    """The ends of a range; one that another key decides is taken where it leaves the most room."""
+    entry = study.search.space[key]
+    if isinstance(entry, Choice):
+        numbers = [value for value in entry.values if isinstance(value, (int, float))]
+        return min(numbers, default=math.nan), max(numbers, default=math.nan)
+    ends = []
+    for bound, side in zip(entry.bounds, (0, 1), strict=True):
+        if not isinstance(bound, str):
+            ends.append(bound)
+        elif bound in study.search.space:
+            ends.append(_widest(study, bound)[side])
+        else:
+            section, _, name = bound.partition(".")
+            ends.append(getattr(getattr(study, section), name))
+    return ends[0], ends[1]

@@ -93,9 +93,10 @@ class Observer(Protocol):
     def epoch_ended(self, trial: Trial, metrics: Mapping[str, float]) -> None:
         """An epoch was trained.
 
-        `metrics` holds `epoch` (1-based), `seconds` (of training so far), `train_loss`, `learning_rate`; unless the
-        phase is final, `select_accuracy` (percent); at the last epoch of the final phase, `test_accuracy` (percent);
-        of a frozen trial also `learning_seconds`, those of its origin, which `seconds` counts too;
+        `metrics` holds `epoch` (1-based), `seconds` (of training so far), `gpu_hours` (those times GPUs; in a study
+        without, times workers), `peak_memory_mib` (of the first worker, so far), `train_loss`, `learning_rate`; unless
+        the phase is final, `select_accuracy` (percent); at the last epoch of the final phase, `test_accuracy`
+        (percent); of a frozen trial also `learning_seconds`, those of its origin, which `seconds` counts too;
         for learned augmenters also `outer_loss`, `hypergradient_norm` and the learned distribution
         (`rotation_spread_deg`, ...).
         """

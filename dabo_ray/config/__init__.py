@@ -4,9 +4,9 @@ Imports neither torch nor ray, so that a file is checked in a fraction of a seco
 """
 
 from dabo_ray.config.data import Data, Shift
-from dabo_ray.config.search import Final, Pruner, Search
+from dabo_ray.config.search import Budget, Final, Pruner, Search
 from dabo_ray.config.section import Section
-from dabo_ray.config.space import Choice, FloatRange, IntRange
+from dabo_ray.config.space import Choice, FloatRange, IntRange, in_order
 from dabo_ray.config.study import Baseline, Resources, Study, Tracking
 from dabo_ray.config.training import Augmenter, Bilevel, Classifier
 
@@ -14,6 +14,7 @@ __all__ = [
     "Augmenter",
     "Baseline",
     "Bilevel",
+    "Budget",
     "Choice",
     "Classifier",
     "Data",
@@ -27,4 +28,5 @@ __all__ = [
     "Shift",
     "Study",
     "Tracking",
+    "in_order",
 ]

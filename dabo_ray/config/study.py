@@ -7,9 +7,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dabo_ray.config.data import Data
-from dabo_ray.config.search import Final, Search
+from dabo_ray.config.search import Budget, Final, Search
 from dabo_ray.config.section import Count, NotNegative, Section
+from dabo_ray.config.space import FloatRange
 from dabo_ray.config.training import Augmenter, Bilevel, Classifier
+
+WILCOXON_REPEATS = 5
+"""Of four pairs that all agree, the signed-rank test says p = 1/16; of fewer, nothing below its usual limit of 0.1."""
 
 Baseline = Literal["none", "flip", "flip_crop", "affine", "trivialaugment", "random_augmenter"]
 
@@ -71,6 +75,9 @@ class Study(Section):
     search: Search = Search()
     """Settings to look for."""
 
+    budget: Budget = Budget()
+    """What the study may use up."""
+
     baselines: Annotated[list[Baseline], Field(min_length=0)] = ["none"]
     """Arms that the learned augmentation is compared with; `random_augmenter` is the untrained network."""
 
@@ -108,6 +115,30 @@ class Study(Section):
             )
         elif self.final.equal_cost and self.final.top == 0:
             found["final.equal_cost"] = "needs a learned arm whose cost counts; raise final.top or remove it"
+        if self.budget.money is not None and self.budget.price_per_gpu_hour is None:
+            found["budget.money"] = "needs budget.price_per_gpu_hour; add it, or limit budget.gpu_hours"
+        found |= self._contradictions_of_the_search()
         if not self.baselines and self.final.top == 0:
             found["final.top"] = "is 0 and there are no baselines, so nothing is compared; raise it or name baselines"
+        return found
+
+    def _contradictions_of_the_search(self) -> dict[str, str]:
+        search, found = self.search, {}
+        if search.objective.get("select_accuracy") != "maximize":
+            found["search.objective"] = "must have select_accuracy: maximize; other measures may stand beside it"
+        if len(search.objective) > 1 and search.pruner.name != "none":
+            found["search.pruner"] = (
+                f"{search.pruner.name} goes by accuracy alone and would end the trials that are good at "
+                f"{', '.join(search.objective.keys() - {'select_accuracy'})}; set search.pruner.name to none"
+            )
+        if search.pruner.name == "wilcoxon" and search.repeats < WILCOXON_REPEATS:
+            found["search.repeats"] = (
+                f"is {search.repeats}; pruner wilcoxon compares seeds, and cannot tell anything from fewer than "
+                f"{WILCOXON_REPEATS}: raise it or choose another pruner"
+            )
+        if len(search.enqueue) > search.trials:
+            found["search.enqueue"] = f"has {len(search.enqueue)} settings, search.trials is {search.trials}; raise it"
+        for key, entry in search.space.items():
+            if search.sampler == "grid" and isinstance(entry, FloatRange) and entry.steps is None:
+                found[f"search.space.{key}"] = "a grid needs to know how many values to try; add steps: NUMBER"
         return found

@@ -16,15 +16,40 @@ def planned_finals(study: Study) -> int:
     return (len(study.baselines) + len(study.final.equal_cost) + learned) * study.final.seeds
 
 
-def final_trials(study: Study, baselines: Mapping[str, TrialResult], best: Sequence[TrialResult]) -> list[Trial]:
+def final_trials(
+    study: Study,
+    baselines: Mapping[str, TrialResult],
+    best: Sequence[TrialResult],
+    issued: Mapping[str, Trial],
+) -> list[Trial]:
     """The trials of the final phase, seed by seed, so that an interrupted study has whole comparisons.
 
     Args:
         study: the checked study file.
         baselines: by name, those that are complete.
-        best: the complete search trials whose settings are compared, best first.
+        best: search trials whose settings are compared, best first.
+        issued: final trials so far, by name. After a study was extended its best settings may be others: a trial keeps
+            its name and changes its arm, and a trial that is new does not take the name of an old one.
     """
-    return [trial for index in range(study.final.seeds) for trial in _with_seed(study, baselines, best, index)]
+    online = ""
+    names = {_identity(trial): name for name, trial in issued.items()}
+    finals: dict[str, Trial] = {}
+    for index in range(study.final.seeds):
+        for trial in _with_seed(study, baselines, best, index):
+            # A frozen trial stands after the one that it learns from.
+            if trial.method == FROZEN:
+                trial = replace(trial, origin=online)
+            name = names.get(_identity(trial), trial.name)
+            while name in finals or (name in issued and name != names.get(_identity(trial))):
+                name += "-again"
+            finals[name] = replace(trial, name=name)
+            online = name
+    return list(finals.values())
+
+
+def _identity(trial: Trial) -> tuple[str, str | None, int, int]:
+    """What makes two final trials the same training run."""
+    return trial.method, trial.origin, trial.seed, trial.epochs
 
 
 def _with_seed(
@@ -50,10 +75,9 @@ def _with_seed(
             epochs = epochs_for_the_cost_of(best[0], baselines[name])
             yield replace(final(f"{name}-equal-cost", baselines[name].trial), epochs=epochs)
     for rank, result in enumerate(best, 1):
-        online = final(f"learned-{rank}", result.trial)
-        yield online
+        yield final(f"learned-{rank}", result.trial)
         if study.final.frozen:
-            yield replace(final(f"frozen-{rank}", result.trial), method=FROZEN, origin=online.name)
+            yield replace(final(f"frozen-{rank}", result.trial), method=FROZEN)
 
 
 def epochs_for_the_cost_of(learned: TrialResult, baseline: TrialResult) -> int:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from dabo_ray.config import Study
-from dabo_ray.study_file import ConfigError, read_study, to_dict, to_yaml
+from dabo_ray.service.sameness import continued
+from dabo_ray.study_file import ConfigError, read_study, to_yaml
 from dabo_ray.tracking.results import replacing
-
-CHANGEABLE = ("resources.", "tracking.", "storage", "database", "data.root")
-"""Keys that may differ when a study is gone on with: where it runs, not what it asks."""
 
 
 def study_folder(study: Study) -> Path:
@@ -23,13 +21,18 @@ def study_folder(study: Study) -> Path:
 
 
 @contextmanager
-def held_folder(study: Study, comment: str, *, resume: bool) -> Iterator[Path]:
-    """The study's folder with its `study.yaml`, locked against a second driver.
+def held_folder(
+    study: Study, comment: str, *, resume: bool, extended: Iterable[str] = ()
+) -> Iterator[tuple[Path, Study]]:
+    """The study's folder with its `study.yaml`, locked against a second driver, and the study to go on with.
+
+    A folder that was made here is removed again when a `ConfigError` ends the block: nothing was begun in it.
 
     Args:
         study: the checked study file.
         comment: leading comment of the study file; the resolved file keeps it.
         resume: whether to go on with a study that is there.
+        extended: keys of a study that is gone on with that may grow.
 
     Raises:
         ConfigError: the study is there and `resume` is false, was started with other settings, or is being run; or the
@@ -37,6 +40,7 @@ def held_folder(study: Study, comment: str, *, resume: bool) -> Iterator[Path]:
     """
     folder = study_folder(study)
     resolved = folder / "study.yaml"
+    is_fresh = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a")
@@ -55,14 +59,19 @@ def held_folder(study: Study, comment: str, *, resume: bool) -> Iterator[Path]:
                     f"the study {study.study!r} was started before, in {folder}. Add --resume to go on with it or to "
                     f"see its results again, --set study=NAME to run it under another name, or remove the folder"
                 )
-            _check_same(read_study(resolved), study)
+            study = continued(read_study(resolved), study, extended)
         lines = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
         try:
             with replacing(resolved) as path:
                 path.write_text(lines + to_yaml(study), encoding="utf-8")
         except OSError as error:
             raise _unwritable(folder, error) from None
-        yield folder
+        try:
+            yield folder, study
+        except ConfigError:
+            if is_fresh:
+                shutil.rmtree(folder)
+            raise
 
 
 def _unwritable(folder: Path, error: OSError) -> ConfigError:
@@ -73,29 +82,3 @@ def write_provenance(folder: Path, provenance: Mapping[str, str]) -> None:
     """Keeps where the numbers come from beside them."""
     with replacing(folder / "provenance.json") as path:
         path.write_text(json.dumps(dict(provenance), indent=2) + "\n", encoding="utf-8")
-
-
-def _check_same(before: Study, now: Study) -> None:
-    old, new = flat(to_dict(before)), flat(to_dict(now))
-    changed = [
-        f"  {key}: was {old.get(key)!r}, is {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not key.startswith(CHANGEABLE)
-    ]
-    if changed:
-        raise ConfigError(
-            f"the study {now.study!r} was started with other settings, so its trials would not belong together:\n"
-            + "\n".join(changed)
-            + "\nPut them back to go on, or use another name (--set study=NAME)"
-        )
-
-
-def flat(sections: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as one level of key paths."""
-    found: dict[str, Any] = {}
-    for key, value in sections.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

@@ -7,18 +7,20 @@ been closed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
 from dabo_ray.config import Study
 from dabo_ray.seeds import derive
+from dabo_ray.service.budget import Ledger, Use
 from dabo_ray.service.finals import final_trials, is_ready, planned_finals
-from dabo_ray.service.pruning import Pruning
-from dabo_ray.service.sampling import Setting, propose
+from dabo_ray.service.search import Search
 from dabo_ray.service.store import Row, Store, database_url
-from dabo_ray.study_file import read_study, with_settings
-from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
+from dabo_ray.study_file import read_study
+from dabo_ray.trials import LEARNED, Outcome, Phase, Trial, TrialResult
 
 GIVE_UP_AFTER = 3
 """So many failures with nothing else ended mean that the fault lies in the study, not in a trial."""
@@ -37,32 +39,40 @@ class Plan:
     Args:
         study: the checked study file.
         url: Optuna storage; what is found there under the study's name is gone on with.
+        clock: seconds since any moment, for the budget of wall time.
 
     Raises:
-        ValueError: the storage cannot be opened.
+        ValueError: the storage cannot be opened, or holds a study of this name with other settings.
     """
 
-    def __init__(self, study: Study, url: str) -> None:
+    def __init__(self, study: Study, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.study = study
         self._store = Store(study, url)
-        self._pruning = Pruning(study)
+        earlier, start = self.wall_seconds, clock()
+        self.ledger = Ledger(study, lambda: earlier + clock() - start)
+        self._search = Search(study, self._store)
         self._running: dict[str, Row] = {}
         self._unfinished: list[Row] = []
-        self._issued: dict[Phase, set[str]] = {phase: set() for phase in Phase}
+        self._suspended: dict[str, Row] = {}
+        self._issued: dict[Phase, dict[str, Trial]] = {phase: {} for phase in Phase}
         self._ended: dict[Phase, dict[str, TrialResult]] = {phase: {} for phase in Phase}
-        self._settings: list[Setting] = []
         self._finals: list[Trial] | None = None
+        self._closed = self._store.closed_phases()
         for row in self._store.rows:
             self._recall(row)
 
     def _recall(self, row: Row) -> None:
-        trial = row.result.trial
-        self._issued[trial.phase].add(trial.name)
+        trial, is_suspended = row.result.trial, "suspended" in row.notes
+        self._suspended.pop(trial.name, None)
+        self._issued[trial.phase][trial.name] = trial
+        self.ledger.begin(trial)
+        self.ledger.note(trial, row.result.metrics)
         if row.number is not None:
-            self._settings.append(Setting(row.number, trial.settings, row.distributions))
-            self._pruning.add(row)
+            self._search.recall(row)
         if row.result.outcome is Outcome.RUNNING:
             self._unfinished.append(row)
+        elif is_suspended and trial.phase not in self._closed:
+            self._suspend(row)
         else:
             self._note_end(row)
 
@@ -73,19 +83,60 @@ class Plan:
         if self.fault:
             return Signal.WAIT
         if self._unfinished:
-            return self._start(self._unfinished.pop(0))
+            return self._start_trial(self._unfinished.pop(0))
         for phase, fresh in ((Phase.BASELINES, self._next_baseline), (Phase.SEARCH, self._next_search)):
-            if len(self._issued[phase]) < self.planned(phase):
-                return self._start(fresh())
-        if any(row.result.trial.phase is not Phase.FINAL for row in self._running.values()):
+            if self._has_more(phase):
+                limit = self.ledger.limit_reached(self._expected(phase), self._reserve(phase))
+                if not limit:
+                    return self._start_trial(fresh())
+                if self._is_running_before_the_finals():
+                    # One that is pruned may leave room.
+                    return Signal.WAIT
+                self._close(phase, limit)
+        if self._is_running_before_the_finals():
             return Signal.WAIT
-        final = self._next_final()
-        return self._start(self._store.create(final)) if final else Signal.WAIT
+        return self._next_final_trial()
 
-    def _start(self, row: Row) -> Trial:
+    def _has_more(self, phase: Phase) -> bool:
+        if phase in self._closed:
+            return False
+        return len(self._issued[phase]) < self.planned(phase) or (phase is Phase.SEARCH and bool(self._suspended))
+
+    def _expected(self, phase: Phase) -> Use:
+        """What the next trial of a phase is expected to use."""
+        if phase is Phase.SEARCH:
+            cost = self.ledger.cost(LEARNED, self._search.estimated_epochs())
+        else:
+            cost = self.ledger.cost(self.study.baselines[len(self._issued[phase])], self.study.classifier.epochs)
+        return cost + self.ledger.under_way()
+
+    def _reserve(self, phase: Phase) -> Use:
+        return self.ledger.final_phase() if phase is Phase.SEARCH else Use()
+
+    def _is_running_before_the_finals(self) -> bool:
+        return any(row.result.trial.phase is not Phase.FINAL for row in self._running.values())
+
+    def _close(self, phase: Phase, limit: str) -> None:
+        """Ends a phase before all of its trials were issued, for good unless the study is extended."""
+        done = len(self._issued[phase])
+        self._closed[phase] = f"{limit}; {phase} ended after {done} of {self._planned_whole(phase)} trials"
+        self._store.close_phase(phase, self._closed[phase])
+        self._finals = None
+        if phase is Phase.SEARCH:
+            for row in self._suspended.values():
+                self._note_end(row)
+            self._suspended.clear()
+
+    @property
+    def budget_note(self) -> str:
+        """Which limit of the budget ended which phase early, with its numbers; empty if none did."""
+        return "; ".join(self._closed.values())
+
+    def _start_trial(self, row: Row) -> Trial:
         trial = row.result.trial
-        self._issued[trial.phase].add(trial.name)
+        self._issued[trial.phase][trial.name] = trial
         self._running[trial.name] = row
+        self.ledger.begin(trial)
         return trial
 
     def _next_baseline(self) -> Row:
@@ -96,38 +147,48 @@ class Plan:
             phase=Phase.BASELINES,
             arm=name,
             method=name,
-            seed=_seed(self.study, Phase.BASELINES, number),
+            seed=derive(self.study.seed, Phase.BASELINES, number) % 2**31,
             epochs=self.study.classifier.epochs,
         )
         return self._store.create(trial)
 
     def _next_search(self) -> Row:
-        setting = propose(self.study, len(self._settings), self._settings)
-        trial = Trial(
-            name=f"search-{setting.number:04d}",
-            phase=Phase.SEARCH,
-            arm="learned",
-            method="learned",
-            settings=setting.values,
-            seed=_seed(self.study, Phase.SEARCH, setting.number),
-            epochs=with_settings(self.study, setting.values).classifier.epochs,
-        )
-        row = self._store.create(trial, setting.number, setting.distributions)
-        self._settings.append(setting)
-        self._pruning.add(row)
+        if not self._suspended:
+            return self._search.next()
+        row = self._store.create_again(next(iter(self._suspended.values())))
+        del self._suspended[row.result.trial.name]
+        self._search.recall(row)
         return row
+
+    def _next_final_trial(self) -> Trial | Signal:
+        final = self._next_final()
+        if final is None:
+            return Signal.DONE if self.is_done else Signal.WAIT
+        expected = self.ledger.cost(final.method, final.epochs, final.origin) + self.ledger.under_way()
+        limit = self.ledger.limit_reached(expected, Use())
+        if not limit:
+            return self._start_trial(self._store.create(final))
+        if self._running:
+            return Signal.WAIT
+        self._close(Phase.FINAL, limit)
+        return Signal.DONE
 
     def _next_final(self) -> Trial | None:
         """The first final trial that was not begun and can be."""
+        if Phase.FINAL in self._closed:
+            return None
         issued, ended = self._issued[Phase.FINAL], self._ended[Phase.FINAL]
         return next((t for t in self._final_trials() if t.name not in issued and is_ready(t, ended)), None)
 
     def planned(self, phase: Phase) -> int:
-        """Trials of a phase, as far as is known; the final phase may have fewer when trials fail."""
+        """Trials of a phase, as far as is known; there may be fewer when trials fail or the budget ends."""
+        return len(self._issued[phase]) if phase in self._closed else self._planned_whole(phase)
+
+    def _planned_whole(self, phase: Phase) -> int:
         if phase is Phase.BASELINES:
             return len(self.study.baselines)
         if phase is Phase.SEARCH:
-            return self.study.search.trials if self.study.final.top else 0
+            return self._search.planned
         if not self._is_final:
             return planned_finals(self.study)
         ended = self._ended[Phase.FINAL]
@@ -136,38 +197,46 @@ class Plan:
     @property
     def _is_final(self) -> bool:
         """Whether all before the final phase has ended."""
-        return all(len(self._ended[phase]) >= self.planned(phase) for phase in (Phase.BASELINES, Phase.SEARCH))
+        return not any(
+            self._has_more(phase) or len(self._ended[phase]) < self.planned(phase)
+            for phase in (Phase.BASELINES, Phase.SEARCH)
+        )
 
     def _final_trials(self) -> list[Trial]:
         """Every baseline that did not fail and the best settings, each on the same fresh seeds."""
         if self._finals is None:
-            complete = [r for r in self._ended[Phase.SEARCH].values() if r.outcome is Outcome.COMPLETE]
-            complete.sort(key=lambda r: (-r.metrics["select_accuracy"], r.trial.name))
             baselines = {r.trial.arm: r for r in self._ended[Phase.BASELINES].values() if r.outcome is Outcome.COMPLETE}
-            self._finals = final_trials(self.study, baselines, complete[: self.study.final.top])
+            best = self._search.best(self.study.final.top)
+            self._finals = final_trials(self.study, baselines, best, self._issued[Phase.FINAL])
         return self._finals
 
-    def report(self, name: str, metrics: Mapping[str, float]) -> bool:
-        """Notes the epoch of a running trial; whether the trial should stop now."""
+    def report(self, name: str, metrics: Mapping[str, float]) -> str:
+        """Notes the epoch of a running trial; why the trial should stop now, empty if it should not."""
         row = self._running[name]
+        trial = row.result.trial
+        self.ledger.note(trial, metrics)
         accuracy = metrics.get("select_accuracy", math.nan)
         if not math.isfinite(accuracy):
-            return False
+            return ""
         epoch, is_search = int(metrics["epoch"]), row.number is not None
         # A trial that goes on after a crash begins with the epoch that was its last.
         if epoch > max(row.values, default=0):
             self._store.report(row, epoch, accuracy)
             if is_search:
-                self._pruning.report(name, epoch, accuracy)
-        if is_search and epoch < row.result.trial.epochs and "given_up" not in row.notes:
-            stop = self._pruning.should_stop(name)
-            # Kept, since a pruner does not give the same answer twice.
-            if stop:
-                self._store.note(row, "given_up", epoch)
-            for key, value in self._pruning.notes(name).items():
-                if key not in row.notes:
-                    self._store.note(row, key, value)
-        return "given_up" in row.notes
+                self._search.report(row, epoch, accuracy)
+        if not is_search or epoch >= trial.epochs:
+            return ""
+        if "given_up" in row.notes:
+            return str(row.notes["given_up"])
+        return self._search.reason_to_stop(row, epoch) or self._reason_to_suspend(row)
+
+    def _reason_to_suspend(self, row: Row) -> str:
+        """Why the budget cannot bear that a search trial goes on: what is kept for the final phase is all there is."""
+        limit = self.ledger.limit_reached(Use(), self.ledger.final_phase())
+        if limit:
+            self._store.note(row, "suspended", True)
+            self._store.note(row, "given_up", limit)
+        return limit
 
     def finish(self, name: str, outcome: Outcome, metrics: Mapping[str, float], reason: str = "") -> TrialResult:
         """Ends a running trial for good. One that is complete but has no accuracy has failed."""
@@ -177,23 +246,34 @@ class Plan:
         objective = "test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy"
         if outcome is Outcome.COMPLETE and objective not in finite:
             outcome, reason = Outcome.FAIL, f"it ended without a {objective}"
+        if outcome is Outcome.COMPLETE and row.number is not None and (verdict := self._search.verdict(row, finite)):
+            outcome, reason = Outcome.PRUNED, verdict
         value = finite[objective] if outcome is Outcome.COMPLETE else None
         result = TrialResult(trial=trial, outcome=outcome, reason=reason, metrics=finite)
         self._store.finish(row, result, value)
-        if row.number is not None:
-            self._pruning.end(name, outcome, value)
-        self._note_end(row)
+        self.ledger.note(trial, finite)
+        if "suspended" in row.notes and outcome is Outcome.PRUNED:
+            self._suspend(row)
+        else:
+            self._note_end(row)
         return result
+
+    def _suspend(self, row: Row) -> None:
+        self.ledger.end(row.result.trial)
+        self._suspended[row.result.trial.name] = row
+
+    def is_suspended(self, name: str) -> bool:
+        """Whether a trial was ended by the budget, and goes on from its checkpoint if there is more of it."""
+        return name in self._suspended
 
     def _note_end(self, row: Row) -> None:
         result = row.result
+        self.ledger.end(result.trial)
         self._ended[result.trial.phase][result.trial.name] = result
         if result.trial.phase is not Phase.FINAL:
             self._finals = None
         if row.number is not None:
-            setting = self._settings[row.number]
-            setting.outcome, setting.curve = result.outcome, row.values
-            setting.accuracy = result.metrics.get("select_accuracy")
+            self._search.ended(row)
 
     @property
     def fault(self) -> str:
@@ -218,8 +298,16 @@ class Plan:
         return self._is_final and not self._unfinished and self._next_final() is None
 
     def results(self) -> list[TrialResult]:
-        """Every started trial, by phase and in the order of ending; running ones last."""
-        return [*self._all_ended(), *(row.result for row in (*self._running.values(), *self._unfinished))]
+        """Every started trial, by phase and in the order of ending; running ones last.
+
+        Of the final phase those that compare what are the best settings now, each under its present arm: after a study
+        was extended, they may be others than before.
+        """
+        present = {trial.name: trial for trial in self._final_trials()} if self._issued[Phase.FINAL] else {}
+        suspended = [row.result for row in self._suspended.values()]
+        shown = [result for result in [*self._all_ended(), *suspended] if _is_shown(result, present)]
+        running = [row.result for row in (*self._running.values(), *self._unfinished)]
+        return [_in_arm(result, present) for result in [*shown, *running]]
 
     def _all_ended(self) -> Iterator[TrialResult]:
         return (result for of_phase in self._ended.values() for result in of_phase.values())
@@ -234,6 +322,14 @@ class Plan:
         self._store.keep_fact("wall_seconds", self.wall_seconds + seconds)
 
 
+def _is_shown(result: TrialResult, present: Mapping[str, Trial]) -> bool:
+    return result.trial.phase is not Phase.FINAL or result.trial.name in present
+
+
+def _in_arm(result: TrialResult, present: Mapping[str, Trial]) -> TrialResult:
+    return replace(result, trial=present.get(result.trial.name, result.trial))
+
+
 def read_results(folder: Path) -> list[TrialResult]:
     """The trials of the study in a folder, as they stand.
 
@@ -242,7 +338,3 @@ def read_results(folder: Path) -> list[TrialResult]:
     """
     study = read_study(folder / "study.yaml")
     return Plan(study, database_url(study, folder)).results()
-
-
-def _seed(study: Study, phase: Phase, number: int) -> int:
-    return derive(study.seed, phase, number) % 2**31

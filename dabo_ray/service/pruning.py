@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from dabo_ray.config import Pruner, Study
-from dabo_ray.service.store import Row
+from dabo_ray.config import Study
+from dabo_ray.service.store import STATES, Row
 from dabo_ray.trials import Outcome
-
-_STATES = {
-    Outcome.RUNNING: TrialState.RUNNING,
-    Outcome.COMPLETE: TrialState.COMPLETE,
-    Outcome.PRUNED: TrialState.PRUNED,
-    Outcome.FAIL: TrialState.FAIL,
-}
 
 
 class Pruning:
@@ -28,7 +21,7 @@ class Pruning:
     """
 
     def __init__(self, study: Study) -> None:
-        self._pruner = _pruner(study.search.pruner)
+        self._pruner = _pruner(study)
         self._storage = optuna.storages.InMemoryStorage()
         self._study = optuna.create_study(
             storage=self._storage, study_name=study.study, direction="maximize", pruner=self._pruner
@@ -36,15 +29,9 @@ class Pruning:
         self._ids: dict[str, int] = {}
 
     def add(self, row: Row) -> None:
-        """Shows the pruner a trial, as it stands."""
-        state = _STATES[row.result.outcome]
-        last = row.values.get(max(row.values, default=0))
+        """Shows the pruner a trial with what was heard of it; its end is told apart."""
         template = optuna.trial.create_trial(
-            # A complete trial must have a value; its last accuracy is one.
-            state=state,
-            value=(last or 0.0) if state is TrialState.COMPLETE else None,
-            intermediate_values=row.values,
-            system_attrs=row.notes,
+            state=TrialState.RUNNING, intermediate_values=row.values, system_attrs=row.notes
         )
         self._ids[row.result.trial.name] = self._storage.create_new_trial(self._study._study_id, template)
 
@@ -63,14 +50,36 @@ class Pruning:
     def end(self, name: str, outcome: Outcome, accuracy: float | None) -> None:
         """Shows the pruner the end of a trial."""
         values = [accuracy] if outcome is Outcome.COMPLETE and accuracy is not None else None
-        self._storage.set_trial_state_values(self._ids[name], _STATES[outcome], values)
+        self._storage.set_trial_state_values(self._ids[name], STATES[outcome], values)
 
 
-def _pruner(config: Pruner) -> optuna.pruners.BasePruner:
+def _pruner(study: Study) -> optuna.pruners.BasePruner:
+    config = study.search.pruner
     if config.name == "asha":
         return optuna.pruners.SuccessiveHalvingPruner(
             min_resource=config.min_epochs, reduction_factor=config.reduction_factor
         )
+    if config.name == "hyperband":
+        return optuna.pruners.HyperbandPruner(
+            min_resource=config.min_epochs,
+            max_resource=max(config.min_epochs, study.classifier.epochs),
+            reduction_factor=config.reduction_factor,
+        )
     if config.name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=config.min_epochs)
     return optuna.pruners.NopPruner()
+
+
+def are_worse(ours: Sequence[float], theirs: Sequence[float], p_value: float) -> bool:
+    """Whether accuracies are worse than others on the same seeds, by Optuna's Wilcoxon signed-rank pruner.
+
+    Args:
+        ours: on the first seeds.
+        theirs: on all seeds.
+        p_value: below which the difference counts.
+    """
+    memory = optuna.create_study(direction="maximize")
+    curves = [dict(enumerate(values)) for values in (theirs, ours)]
+    memory.add_trial(optuna.trial.create_trial(value=sum(theirs) / len(theirs), intermediate_values=curves[0]))
+    trial = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=curves[1])
+    return optuna.pruners.WilcoxonPruner(p_threshold=p_value).prune(memory, trial)

@@ -7,16 +7,19 @@ settings the sampler is shown.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial
 
-from dabo_ray.config import FloatRange, IntRange, Study
+from dabo_ray.config import Choice, FloatRange, IntRange, Study, in_order
 from dabo_ray.seeds import derive
-from dabo_ray.service.store import Distributions
+from dabo_ray.service.setting import Setting
+from dabo_ray.service.store import STATES
 from dabo_ray.trials import Outcome
 
 STARTUP = 5
@@ -25,81 +28,134 @@ STARTUP = 5
 SHOWN_BEST, SHOWN_LATEST = 25, 75
 """Of many settings, the sampler is shown so many of the best and of the latest: its cost grows with all it sees."""
 
-
-@dataclass
-class Setting:
-    """A setting of the search as it stands."""
-
-    number: int
-    values: Mapping[str, Any]
-    """Key path -> what was drawn."""
-
-    distributions: Distributions
-    outcome: Outcome = Outcome.RUNNING
-    accuracy: float | None = None
-    """What it is judged by, once that is known."""
-
-    curve: Mapping[int, float] = field(default_factory=dict)
-    """Epoch -> select accuracy, of one that was pruned."""
-
-    def frozen(self) -> FrozenTrial:
-        """The setting as Optuna sees it."""
-        states = {
-            Outcome.RUNNING: TrialState.RUNNING,
-            Outcome.COMPLETE: TrialState.COMPLETE,
-            Outcome.PRUNED: TrialState.PRUNED,
-            Outcome.FAIL: TrialState.FAIL,
-        }
-        return optuna.trial.create_trial(
-            state=states[self.outcome],
-            value=self.accuracy if self.outcome is Outcome.COMPLETE else None,
-            params=dict(self.values),
-            distributions=dict(self.distributions),
-            intermediate_values=dict(self.curve) if self.outcome is Outcome.PRUNED else None,
-        )
+Entry = IntRange | FloatRange | Choice
 
 
-def propose(study: Study, number: int, tried: Sequence[Setting]) -> Setting:
+def propose(study: Study, number: int, tried: Sequence[Setting], fixed: Mapping[str, Any]) -> Setting:
     """The setting with a number.
 
     Args:
         study: the checked study file.
         number: of the setting, from 0.
         tried: all settings before it.
+        fixed: values that are not left to the sampler.
     """
     # A stream of its own for every setting: one for all would begin again, and repeat itself, with every driver.
     sampler = _sampler(study, derive(study.seed, "sampler", number) % 2**31)
-    memory = optuna.create_study(direction="maximize", sampler=sampler)
-    if study.search.sampler != "random":
-        memory.add_trials([setting.frozen() for setting in _shown(tried)])
+    memory = optuna.create_study(directions=list(study.search.objective.values()), sampler=sampler)
+    if study.search.sampler in ("tpe", "gp"):
+        memory.add_trials([_as_seen(study, setting) for setting in _shown(study, tried)])
+    memory.enqueue_trial(dict(fixed))
     handle = memory.ask()
-    for key in study.search.space:
-        _draw(study, handle, key)
-    return Setting(number, handle.params, handle.distributions)
+    values: dict[str, Any] = {}
+    for key in in_order(study.search.space):
+        entry = study.search.space[key]
+        if entry.is_drawn(_known(study, values)):
+            values[key] = _draw(handle, key, entry, _known(study, values))
+    return Setting(number, values, handle.distributions)
 
 
-def _shown(tried: Sequence[Setting]) -> list[Setting]:
-    """The settings that the sampler learns from, in their order."""
-    useful = [setting for setting in tried if setting.outcome is not Outcome.FAIL]
-    if len(useful) <= SHOWN_BEST + SHOWN_LATEST:
-        return useful
-    latest, earlier = useful[-SHOWN_LATEST:], useful[:-SHOWN_LATEST]
-    judged = [setting for setting in earlier if setting.accuracy is not None]
-    best = heapq.nlargest(SHOWN_BEST, judged, key=lambda setting: setting.accuracy or 0.0)
-    return sorted(best, key=lambda setting: setting.number) + latest
+def grid_of(study: Study) -> list[dict[str, Any]]:
+    """Every combination of the searched settings, in the order of the file."""
+    return list(_combinations(study, in_order(study.search.space), {}))
 
 
-def _draw(study: Study, handle: optuna.trial.Trial, key: str) -> None:
-    entry = study.search.space[key]
+def _combinations(study: Study, keys: Sequence[str], values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if not keys:
+        yield values
+        return
+    key, entry = keys[0], study.search.space[keys[0]]
+    known = _known(study, values)
+    if not entry.is_drawn(known):
+        yield from _combinations(study, keys[1:], values)
+        return
+    for value in _steps(entry, known):
+        yield from _combinations(study, keys[1:], {**values, key: value})
+
+
+def _steps(entry: Entry, known: Mapping[str, Any]) -> Sequence[Any]:
+    """The values of an entry on a grid."""
+    if isinstance(entry, Choice):
+        return entry.values
+    low, high = _bounds(entry, known)
     if isinstance(entry, IntRange):
-        handle.suggest_int(key, *entry.bounds, log=entry.log)
-    elif isinstance(entry, FloatRange):
-        handle.suggest_float(key, *entry.bounds, log=entry.log)
-    else:
-        handle.suggest_categorical(key, entry.values)
+        return range(int(low), int(high) + 1)
+    steps = entry.steps or 2
+    if entry.log:
+        return [math.exp(math.log(low) + index * math.log(high / low) / (steps - 1)) for index in range(steps)]
+    return [low + index * (high - low) / (steps - 1) for index in range(steps)]
+
+
+def _known(study: Study, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by key path: what was drawn so far, and the study file's for the other keys that entries refer to."""
+    known: dict[str, Any] = {}
+    for entry in study.search.space.values():
+        for key in entry.references() - values.keys():
+            known[key] = _of_file(study, key)
+    return known | dict(values)
+
+
+def _of_file(study: Study, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(study, section), name)
+
+
+def _draw(handle: optuna.trial.Trial, key: str, entry: Entry, known: Mapping[str, Any]) -> Any:
+    if isinstance(entry, Choice):
+        return handle.suggest_categorical(key, entry.values)
+    low, high = _bounds(entry, known)
+    if isinstance(entry, IntRange):
+        return handle.suggest_int(key, int(low), int(high), log=entry.log)
+    return handle.suggest_float(key, low, high, log=entry.log)
+
+
+def _bounds(entry: IntRange | FloatRange, known: Mapping[str, Any]) -> tuple[float, float]:
+    """The ends of a range; where another setting leaves no room between them, both are the end that is a number."""
+    low, high = (known[bound] if isinstance(bound, str) else bound for bound in entry.bounds)
+    if low > high:
+        return (high, high) if isinstance(entry.bounds[0], str) else (low, low)
+    return low, high
+
+
+def _as_seen(study: Study, setting: Setting) -> FrozenTrial:
+    """The setting as Optuna sees it."""
+    judged = setting.measured(study)
+    return optuna.trial.create_trial(
+        state=STATES[Outcome.COMPLETE if judged else setting.outcome],
+        values=[judged[name] for name in study.search.objective] if judged else None,
+        params=dict(setting.values),
+        distributions=dict(setting.distributions),
+        intermediate_values=dict(setting.curve) if setting.outcome is Outcome.PRUNED and not judged else None,
+        constraints=setting.violations(study) if judged and study.search.constraints else None,
+    )
+
+
+def _shown(study: Study, tried: Sequence[Setting]) -> list[Setting]:
+    """The settings that the sampler learns from, in their order."""
+    # One that was pruned has no value for a second objective.
+    hidden = {Outcome.FAIL} if len(study.search.objective) == 1 else {Outcome.FAIL, Outcome.PRUNED}
+    recent = tried[-SHOWN_LATEST:]
+    best: list[Setting] = []
+    if len(tried) > SHOWN_LATEST:
+        earlier = (setting for setting in tried[:-SHOWN_LATEST] if setting.accuracy is not None)
+        best = heapq.nlargest(SHOWN_BEST, earlier, key=lambda setting: setting.accuracy or 0.0)
+    chosen = sorted(best, key=lambda setting: setting.number) + list(recent)
+    return [setting for setting in chosen if setting.outcome not in hidden]
 
 
 def _sampler(study: Study, seed: int) -> optuna.samplers.BaseSampler:
-    if study.search.sampler == "random":
+    name = study.search.sampler
+    if name in ("random", "grid"):
         return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=True)
+    if name == "gp":
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP, warn_independent_sampling=False)
+    conditional = any(entry.when for entry in study.search.space.values())
+    with warnings.catch_warnings(action="ignore"):
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=STARTUP,
+            multivariate=True,
+            group=conditional,
+            warn_independent_sampling=False,
+        )

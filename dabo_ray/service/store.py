@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from dabo_ray.config import Study
+from dabo_ray.service.sameness import digest
 from dabo_ray.tracking.provenance import redact
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
@@ -23,7 +24,7 @@ _OUTCOMES = {
     TrialState.PRUNED: Outcome.PRUNED,
     TrialState.FAIL: Outcome.FAIL,
 }
-_STATES = {outcome: state for state, outcome in _OUTCOMES.items()}
+STATES = {outcome: state for state, outcome in _OUTCOMES.items()}
 
 Distributions = Mapping[str, BaseDistribution]
 
@@ -31,6 +32,10 @@ Distributions = Mapping[str, BaseDistribution]
 def database_url(study: Study, folder: Path) -> str:
     """Where the plan of a study is kept."""
     return study.database or f"sqlite:///{folder / 'plan.db'}"
+
+
+class OtherStudyError(Exception):
+    """The storage holds another study of this name."""
 
 
 @dataclass
@@ -43,7 +48,7 @@ class Row:
     result: TrialResult
     """As it stands."""
 
-    number: int | None
+    number: int | None = None
     """Of the setting that the trial tries, in the search."""
 
     distributions: Distributions = field(default_factory=dict)
@@ -64,16 +69,23 @@ class Store:
         url: Optuna storage; what is found there under the study's name is gone on with.
 
     Raises:
-        ValueError: the storage cannot be opened.
+        ValueError: the storage cannot be opened, or holds a study of this name with other settings.
     """
 
     def __init__(self, study: Study, url: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._budget = study.budget.model_dump()
         try:
             self._storage = optuna.storages.RDBStorage(url)
             self._ids = {phase: self._open(f"{study.study}/{phase}") for phase in Phase}
+            self._check_same(digest(study))
             self.rows = [row for phase in Phase for row in self._read(phase)]
         # A damaged database, and a URL that is none, show themselves in many ways.
+        except OtherStudyError:
+            raise ValueError(
+                f"the database {redact(url)} holds a study {study.study!r} with other settings; use another name "
+                "(--set study=NAME) or another database"
+            ) from None
         except (SQLAlchemyError, StorageInternalError, ImportError, RuntimeError, ValueError, LookupError) as error:
             shown = redact(url) if "://" in url else "(which must be given as a URL)"
             reason = redact(str(error.__cause__ or error).splitlines()[0])
@@ -82,6 +94,13 @@ class Store:
     def _open(self, name: str) -> int:
         study = optuna.create_study(storage=self._storage, study_name=name, direction="maximize", load_if_exists=True)
         return study._study_id
+
+    def _check_same(self, settings: str) -> None:
+        kept = self.fact("settings")
+        if kept is None:
+            self.keep_fact("settings", settings)
+        elif kept != settings:
+            raise OtherStudyError
 
     def _read(self, phase: Phase) -> list[Row]:
         return [_row(frozen) for frozen in self._storage.get_all_trials(self._ids[phase], deepcopy=False)]
@@ -97,6 +116,15 @@ class Store:
         )
         created = self._storage.create_new_trial(self._ids[trial.phase], template)
         return Row(created, TrialResult(trial=trial, outcome=Outcome.RUNNING), number, distributions)
+
+    def create_again(self, row: Row) -> Row:
+        """A running trial in place of one that was suspended, with what was heard of that."""
+        again = self.create(row.result.trial, row.number, row.distributions)
+        for epoch, value in row.values.items():
+            self.report(again, epoch, value)
+        for key in row.notes.keys() - {"suspended", "given_up"}:
+            self.note(again, key, row.notes[key])
+        return again
 
     def report(self, row: Row, epoch: int, value: float) -> None:
         """Keeps the select accuracy of an epoch."""
@@ -122,8 +150,18 @@ class Store:
             # As Optuna itself does.
             value = row.values[max(row.values)]
         values = None if value is None else [value]
-        self._storage.set_trial_state_values(row.id, _STATES[result.outcome], values)
+        self._storage.set_trial_state_values(row.id, STATES[result.outcome], values)
         row.result = result
+
+    def closed_phases(self) -> dict[Phase, str]:
+        """Phases that the budget, as it is now, has ended early, and in which words."""
+        closed = {phase: self.fact(f"closed/{phase}") for phase in Phase}
+        budget = self._budget
+        return {phase: fact["note"] for phase, fact in closed.items() if fact and fact["budget"] == budget}
+
+    def close_phase(self, phase: Phase, note: str) -> None:
+        """Keeps that the budget has ended a phase early."""
+        self.keep_fact(f"closed/{phase}", {"note": note, "budget": self._budget})
 
     def fact(self, key: str) -> Any:
         """Something kept about the study as a whole, or None."""

@@ -43,7 +43,7 @@ class Course:
         self._study = plan.study.model_dump_json(by_alias=True)
         self._trials: dict[str, Trial] = {}
         self._records: dict[str, dict[str, float]] = {}
-        self._stopped: set[str] = set()
+        self._stopped: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The config of the next trial, None to wait, or Tune's mark that there are no more."""
@@ -66,20 +66,19 @@ class Course:
         self._records[trial_id] = record
         for observer in self.observers:
             observer.epoch_ended(trial, record)
-        stop = self.plan.report(trial.name, record)
-        if stop:
-            self._stopped.add(trial_id)
-        return stop
+        if reason := self.plan.report(trial.name, record):
+            self._stopped[trial_id] = reason
+        return trial_id in self._stopped
 
     def trial_ended(self, trial_id: str, outcome: Outcome, reason: str) -> None:
         """Notes the end of a trial."""
         trial = self._trials.pop(trial_id)
         record = self._records.pop(trial_id)
         if trial_id in self._stopped:
-            outcome = Outcome.PRUNED
-            reason = f"{self.plan.study.search.pruner.name}: behind its peers at epoch {record['epoch']:.0f}"
+            outcome, reason = Outcome.PRUNED, self._stopped.pop(trial_id)
         result = self.plan.finish(trial.name, outcome, record, reason)
-        TrialFolder(self.folder, trial.name).remove_checkpoints()
+        if not self.plan.is_suspended(trial.name):
+            TrialFolder(self.folder, trial.name).remove_checkpoints()
         for observer in self.observers:
             observer.trial_ended(result)
 

@@ -15,11 +15,13 @@ from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.collectives import Collective, OneWorker
 from dabo_ray.bilevel.loop import Diverged, Record, Training
 from dabo_ray.build import make_study_pools, make_training
-from dabo_ray.config import Data, Study
+from dabo_ray.config import Data, Resources, Study
 from dabo_ray.data.loader import Share, to_unit
 from dabo_ray.data.splits import Pools
 from dabo_ray.seeds import derive
+from dabo_ray.service.budget import gpu_hours
 from dabo_ray.service.checkpoint import TrialFolder
+from dabo_ray.service.memory import PeakMemory
 from dabo_ray.study_file import with_settings
 from dabo_ray.tracking.samples import sample_grid
 from dabo_ray.trials import FROZEN, Trial
@@ -72,6 +74,7 @@ class Runner:
         self._pools: tuple[tuple[Data, int], Pools] | None = None
         self._name = ""
         self._learning_seconds = 0.0
+        self._memory = PeakMemory(device)
         self._records: list[Record] = []
         self._training: Training | None = None
         self._epochs: Iterator[Record] = iter(())
@@ -107,7 +110,7 @@ class Runner:
             self._begin(order, folder)
         assert self._training is not None
         while len(self._records) < order.epoch:
-            records = [*self._records, self._with_learning(next(self._epochs))]
+            records = [*self._records, self._with_costs(next(self._epochs), order.study.resources)]
             if self.share.rank == 0:
                 folder.save(self._training.state_dict(), records)
             # What could not be saved does not count: a process that goes on from the checkpoint has never seen it.
@@ -118,6 +121,7 @@ class Runner:
 
     def _begin(self, order: Order, folder: TrialFolder) -> None:
         self._name, self._records, self._training = "", [], None
+        self._memory.reset()
         study = with_settings(order.study, order.trial.settings)
         key = (study.data, study.seed)
         if self._pools is None or self._pools[0] != key:
@@ -147,12 +151,15 @@ class Runner:
         augmenter, self._learning_seconds = TrialFolder(order.folder, order.trial.origin).learned()
         return augmenter
 
-    def _with_learning(self, record: Record) -> Record:
-        """The record of an epoch; that of a frozen trial also counts the seconds in which its origin learned."""
-        if not self._learning_seconds:
-            return record
-        total = record["seconds"] + self._learning_seconds
-        return record | {"seconds": total, "learning_seconds": self._learning_seconds}
+    def _with_costs(self, record: Record, resources: Resources) -> Record:
+        """The record of an epoch with what it took; that of a frozen trial counts what its origin took to learn."""
+        seconds = record["seconds"] + self._learning_seconds
+        costs = {"seconds": seconds, "gpu_hours": gpu_hours(resources, seconds)}
+        if self._learning_seconds:
+            costs["learning_seconds"] = self._learning_seconds
+        if (peak := self._memory.mib()) is not None:
+            costs["peak_memory_mib"] = peak
+        return record | costs
 
 
 def _keep_what_was_learned(training: Training, augmenter: Augmenter, order: Order, folder: TrialFolder) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from dabo_ray.config import Study
 from dabo_ray.report import leading_comment
-from dabo_ray.service.folder import flat, held_folder, study_folder, write_provenance
+from dabo_ray.service.folder import held_folder, study_folder, write_provenance
+from dabo_ray.service.sameness import flat
 from dabo_ray.study_file import ConfigError, read_study, to_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,7 @@ StudyMaker = Callable[..., Study]
 
 
 def start(study: Study, *, resume: bool = False, comment: str = COMMENT) -> Path:
-    with held_folder(study, comment, resume=resume) as folder:
+    with held_folder(study, comment, resume=resume) as (folder, _):
         return folder
 
 
@@ -69,7 +70,12 @@ def test_resume_with_other_settings_names_them(make_study: StudyMaker):
     other = make_study("classifier.lr=0.2", "seed=3", "search.space.augmenter.hidden={choice: [8, 16]}")
     said = refusal(other, resume=True)
     named = [line.strip().split(":")[0] for line in said.splitlines() if line.startswith("  ")]
-    assert named == ["classifier.lr", "search.space.augmenter.hidden.choice", "seed"]
+    assert named == [
+        "classifier.lr",
+        "search.space.augmenter.hidden.choice",
+        "search.space.augmenter.hidden.when",
+        "seed",
+    ]
     assert "classifier.lr: was 0.1, is 0.2" in said and "--set study=NAME" in said
     assert (folder / "study.yaml").read_bytes() == before
 

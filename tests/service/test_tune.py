@@ -20,6 +20,7 @@ from dabo_ray.config import Resources, Study
 from dabo_ray.service import tune
 from dabo_ray.service.plan import Plan
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
+from tests.service.fake_backend import COSTS
 
 TRIAL_PROCESS = "ResourceTrainable|StudyTrial"
 """In the title of a trial's process: while it trains, Tune's name for it; its own otherwise."""
@@ -58,7 +59,7 @@ class Witness:
     def numbers(self) -> dict[str, list[dict[str, float]]]:
         """All records without their clock."""
         return {
-            name: [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+            name: [{key: value for key, value in record.items() if key not in COSTS} for record in records]
             for name, records in self.records.items()
         }
 
@@ -74,7 +75,7 @@ def run(study: Study, folder: Path, on_epoch: Heard | None = None) -> Witness:
     tune.run(study, course, tune.concurrent_trials(study.resources, {"CPU": 2.0}))
     assert sorted(witness.started) == sorted(witness.ended)
     assert states_of_placement_groups() <= {"REMOVED"}
-    assert not list(folder.glob("trials/*/*.pt")), "checkpoints of trials that have ended"
+    assert not list(folder.glob("trials/*/checkpoint*.pt")), "checkpoints of trials that have ended"
     assert not (folder / "tune").exists()
     return witness
 

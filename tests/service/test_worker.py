@@ -19,6 +19,7 @@ from dabo_ray.service import worker
 from dabo_ray.service.checkpoint import TrialFolder
 from dabo_ray.service.worker import Order, Runner
 from dabo_ray.trials import Phase, Trial
+from tests.service.fake_backend import COSTS
 
 EPOCHS = 3
 
@@ -51,7 +52,7 @@ def records_of(order: Order, epochs: range, runner: Runner | None = None) -> lis
     runner = runner or Runner.alone()
     answers = [runner.answer(replace(order, epoch=epoch)) for epoch in epochs]
     assert not any(answer.failure for answer in answers), answers
-    return [{key: value for key, value in a.record.items() if key != "seconds"} for a in answers]
+    return [{key: value for key, value in a.record.items() if key not in COSTS} for a in answers]
 
 
 def count_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -1,0 +1,25 @@
+"""Each trial of a process has a peak of its own."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from dabo_ray.service.memory import PeakMemory
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is Linux's")
+def test_the_peak_begins_anew_with_a_trial():
+    memory = PeakMemory(torch.device("cpu"))
+    memory.reset()
+    before = memory.mib()
+    large = torch.ones(64, 2**20, dtype=torch.uint8)
+    during = memory.mib()
+    del large
+    assert before is not None and during is not None
+    assert during - before > 50
+    memory.reset()
+    after = memory.mib()
+    assert after is not None and during - after > 50
