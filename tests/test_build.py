@@ -171,3 +171,18 @@ def test_the_published_network_by_settings(make_study: StudyMaker):
     network = build.make_augmentation(study, LEARNED, 1, CPU, 10)
     assert isinstance(network, Augmenter)
     assert weights(network).numel() == 828
+
+
+@pytest.mark.parametrize("name", AUGMENTERS)
+def test_every_augmenter_learns(name: str, make_study: StudyMaker):
+    study = make_study(
+        f"augmenter.name={name}", "data.num_labels=200", "classifier={width: 8, batch_size: 32}", "bilevel.truncation=2"
+    )
+    training = build.make_training(study, trial("learned", Phase.SEARCH), build.make_study_pools(study))
+    assert isinstance(training.augmentation, Augmenter)
+    before = weights(training.augmentation).detach().clone()
+    record = next(training.epochs())
+    assert record["hypergradient_norm"] > 0
+    assert any("_spread_" in key for key in record)
+    assert any(key.startswith("probability_") for key in record) == (name == "policy")
+    assert not torch.equal(weights(training.augmentation), before)

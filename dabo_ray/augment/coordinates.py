@@ -58,8 +58,9 @@ class Coordinates(Augmenter):
             for name in self.operations
             for place in self.OPERATIONS[name]
         }
-        self.log_spread = nn.Parameter(torch.tensor([math.log(spreads[place]) for place in self.used]))
-        if self.conditioning == "class":
+        if self.used:
+            self.log_spread = nn.Parameter(torch.tensor([math.log(spreads[place]) for place in self.used]))
+        if self.used and self.conditioning == "class":
             self.class_log_spread = nn.Parameter(torch.zeros(self.num_classes, len(self.used)))
         last = self.network[-1]
         assert isinstance(last, nn.Linear)
@@ -76,6 +77,8 @@ class Coordinates(Augmenter):
 
     def _coordinates(self, drawn: Tensor, raw: Tensor, context: Tensor | None) -> Tensor:
         count = len(self.used)
+        if not count:
+            return self.embed(drawn[:, :0])
         log_spread: Tensor = self.log_spread
         if self.conditioning == "class" and context is not None:
             log_spread = log_spread + context @ self.class_log_spread

@@ -64,9 +64,16 @@ class Classifier(Section):
         return self
 
 
+_AFFINE = {"rotation": 1, "scale": 1, "aspect": 1, "shear": 1, "translation": 2}
+_MATRIX = {"linear": 4, "translation": 2}
+_TONES = {"brightness": 1, "contrast": 1, "saturation": 1, "hue": 1}
 OPERATIONS: dict[str, dict[str, int]] = {
-    "affine": {"rotation": 1, "scale": 1, "aspect": 1, "shear": 1, "translation": 2},
-    "affine_matrix": {"linear": 4, "translation": 2},
+    "affine": _AFFINE,
+    "affine_matrix": _MATRIX,
+    "affine_color": _AFFINE | _TONES,
+    "affine_color_matrix": _MATRIX | _TONES,
+    "policy": {"flip": 0, **_AFFINE, **_TONES, "sharpness": 1, "autocontrast": 0, "equalize": 0}
+    | {"posterize": 1, "solarize": 1, "erase": 1},
 }
 """Augmenter -> its operations, each with how many numbers it takes."""
 
@@ -74,13 +81,16 @@ OPERATIONS: dict[str, dict[str, int]] = {
 class Augmenter(Section):
     """The network that turns noise into image transformations, and how it learns."""
 
-    name: Literal["affine", "affine_matrix"] = "affine"
-    """`affine`: rotation, scale, aspect, shear and translation with learned spreads; `affine_matrix`: the numbers of a
-    2x3 matrix around the identity, the published form."""
+    name: Literal["affine", "affine_matrix", "affine_color", "affine_color_matrix", "policy"] = "affine"
+    """`affine`: rotation, scale, aspect, shear and translation with learned spreads; `affine_color`: brightness,
+    contrast, saturation and hue in random order too; `policy`: these and operations without a derivative, each with a
+    learned probability. `affine_matrix`, `affine_color_matrix`: the published forms, the numbers of a 2x3 matrix, and
+    of the tones, around their neutral values."""
 
     operations: Annotated[list[str], Field(min_length=1)] | None = None
     """What it may do to an image, each once; null: all that it can. `affine`: rotation, scale, aspect, shear,
-    translation; `affine_matrix`: linear, translation."""
+    translation; `affine_matrix`: linear, translation; with `_color` also brightness, contrast, saturation, hue;
+    `policy`: those of `affine_color` and flip, sharpness, autocontrast, equalize, posterize, solarize, erase."""
 
     hidden: Count | Annotated[list[Count], Field(min_length=1)] = 32
     """Units of each hidden layer, or a list with the units of each (`[6, 60]`)."""
@@ -90,7 +100,7 @@ class Augmenter(Section):
 
     noise: Count | None = None
     """Dimension of the noise, uniform in (-1, 1), one draw per image; null: one for each number that the operations
-    take (6 for all of `affine`), of which there must be no fewer except in the matrix form."""
+    take (6 for all of `affine`, 10 of `affine_color`, 14 of `policy`); fewer in the matrix forms alone."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Part of the network's hidden units left out, anew for each image; it widens what is drawn, when frozen too."""

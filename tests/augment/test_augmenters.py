@@ -32,7 +32,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def made(name: str, form: str = "plain", scale: float = 0.3, **more) -> Augmenter:
     """With weights as training might leave them."""
     torch.manual_seed(0)
-    augmenter = AUGMENTERS[name](hidden=8, **{**OPTIONS[form], **more})
+    augmenter = AUGMENTERS[name](**{"hidden": 8, **OPTIONS[form], **more})
     with torch.no_grad():
         for weight in augmenter.parameters():
             weight.add_(scale * torch.randn(weight.shape, generator=seeded(3)))
@@ -93,12 +93,27 @@ def test_gradients_reach_every_weight(name, form) -> None:
         assert idle or grad.abs().max() > 0, weight_name
 
 
+@pytest.mark.parametrize(("name", "form"), [case for case in CASES if case[0] != "policy"])
+def test_gradients_equal_finite_differences(name, form) -> None:
+    augmenter = made(name, form, scale=0.1, **({} if form == "dropout" else {"hidden": 4})).double()
+    # Within these bounds no tone is cut off.
+    images = pictures(3, side=4).double() * 0.3 + 0.3
+    params = tuple(part.double() for part in params_for(augmenter, images))
+    names = [weight_name for weight_name, _ in augmenter.named_parameters()]
+
+    def augmented(pixels: Tensor, *weights: Tensor):
+        return torch.func.functional_call(augmenter, dict(zip(names, weights, strict=True)), (pixels, *params))
+
+    weights = [weight.detach().clone().requires_grad_() for weight in augmenter.parameters()]
+    assert torch.autograd.gradcheck(augmented, (images.requires_grad_(), *weights), atol=1e-4, fast_mode=True)
+
+
 @pytest.mark.parametrize("form", [form for form in OPTIONS if form != "free"])
 @pytest.mark.parametrize("name", AUGMENTERS)
 def test_no_noise_is_no_change(name, form) -> None:
     augmenter, images = made(name, form), pictures()
     drawn, *context = params_for(augmenter, images)
-    drawn[:, : augmenter.noise] = 0
+    drawn.zero_()
     torch.testing.assert_close(augmenter(images, drawn, *context), images, atol=1e-6, rtol=0)
 
 
@@ -145,7 +160,7 @@ def test_what_is_told_is_finite_and_the_same_every_time(name, form) -> None:
 
 @pytest.mark.parametrize("name", AUGMENTERS)
 def test_arguments_build_the_same_again(name) -> None:
-    first = AUGMENTERS[name](12, [5, 7], dropout=0.1, conditioning="class", num_classes=4, centred=False)
+    first = AUGMENTERS[name](20, [5, 7], dropout=0.1, conditioning="class", num_classes=4, centred=False)
     again = AUGMENTERS[name](**first.arguments)
     assert again.arguments == first.arguments
     assert [weight.shape for weight in again.parameters()] == [weight.shape for weight in first.parameters()]
@@ -199,6 +214,13 @@ def test_published_affine_network() -> None:
     network = AUGMENTERS["affine_matrix"](6, [6, 60], dropout=0.2, centred=False)
     assert sum(weight.numel() for weight in network.parameters()) == 828
     assert [type(layer).__name__ for layer in network.network] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
+
+
+def test_published_affine_color_network() -> None:
+    """10 -> 10 -> 100 -> 10 with tanh: 110 + 1100 + 1010 weights."""
+    network = AUGMENTERS["affine_color_matrix"](10, [10, 100], centred=False)
+    assert sum(weight.numel() for weight in network.parameters()) == 2220
+    assert [type(layer).__name__ for layer in network.network] == ["Linear", "Tanh", "Linear", "Tanh", "Linear"]
 
 
 def test_dropout_leaves_out_its_part_of_the_units_and_keeps_the_mean() -> None:

@@ -1,0 +1,161 @@
+"""Learned affine maps and colours: brightness, contrast, saturation and hue, in an order drawn for each image."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dabo_ray.augment import ops
+from dabo_ray.augment.affine import (
+    AFFINE_OPERATIONS,
+    GENERATORS,
+    MATRIX_OPERATIONS,
+    affine_map,
+    affine_samples,
+    affine_spread,
+    matrix_map,
+)
+from dabo_ray.augment.coordinates import Coordinates
+from dabo_ray.augment.learned import Augmenter
+
+BLENDS = ("brightness", "contrast", "saturation")
+"""Tones that move an image away from, or towards, another one: black, its mean grey, its grey image."""
+
+FIRST_TONE = len(GENERATORS)
+"""Place of brightness among the numbers; contrast, saturation and hue follow."""
+
+TONE_OPERATIONS: dict[str, tuple[int, ...]] = {
+    name: (FIRST_TONE + place,) for place, name in enumerate((*BLENDS, "hue"))
+}
+
+NUM_KEYS = len(BLENDS) + 1
+"""Random numbers that decide an order."""
+
+
+@dataclass(frozen=True)
+class Tones:
+    """Parameters of the tones, a row per image."""
+
+    factors: Tensor
+    """(B, 3), at least 0, in the order of `BLENDS`; 1 is no change."""
+
+    turns: Tensor
+    """(B,), hue in full circles, in [-0.5, 0.5]; 0 is no change."""
+
+    def spread(self) -> dict[str, float]:
+        """Standard deviations of the factors (percent) and of the hue (degrees)."""
+        factors, turns = self.factors.detach().cpu().double(), self.turns.detach().cpu().double()
+        spreads = (100 * factors.std(0, correction=0)).tolist()
+        return {f"{name}_spread_percent": spread for name, spread in zip(BLENDS, spreads, strict=True)} | {
+            "hue_spread_deg": 360 * float(turns.std(correction=0))
+        }
+
+    def samples(self) -> dict[str, Tensor]:
+        """See `Augmenter.samples`."""
+        factors = self.factors.detach()
+        return {f"{name}_factor": factors[:, place] for place, name in enumerate(BLENDS)} | {
+            "hue_deg": 360 * self.turns.detach()
+        }
+
+
+def tones_of(coordinates: Tensor) -> Tones:
+    """Tones of (B, 4) coordinates: logarithms of the factors, and the angle of the hue in radians, up to pi."""
+    return Tones(coordinates[:, :3].exp(), coordinates[:, 3] / (2 * math.pi))
+
+
+def adjust_tones(images: Tensor, tones: Tones, keys: Tensor) -> Tensor:
+    """Change the tones of each image in its own order; each as torchvision defines it.
+
+    Args:
+        images: (B, C, H, W) in [0, 1]; those of one channel have neither saturation nor hue.
+        tones: a row per image.
+        keys: (B, 4) different numbers; the tone with the smallest key comes first, the last key is the hue's.
+    """
+    is_grey = images.shape[1] == 1
+    order = keys[:, :3].argsort(1)
+    before_hue = keys[:, :3] < keys[:, 3:]
+    if is_grey:
+        return _blend_in_order(images, tones.factors, order, torch.ones_like(before_hue))
+    # The hue is the dearest: it is turned once, between the tones that come before it and those that come after.
+    images = _blend_in_order(images, tones.factors, order, before_hue)
+    images = ops.hue(images, tones.turns)
+    return _blend_in_order(images, tones.factors, order, ~before_hue)
+
+
+def _blend_in_order(images: Tensor, factors: Tensor, order: Tensor, included: Tensor) -> Tensor:
+    """The blends that are included for each image, in its order; the others with a factor of 1, which is exact."""
+    is_grey = images.shape[1] == 1
+    factors = torch.where(included, factors, torch.ones_like(factors)).gather(1, order)
+    for place, factor in zip(order.unbind(1), factors.unbind(1), strict=True):
+        kind = ops.per_image(place)
+        grey = ops.grayscale(images)
+        other = torch.where(kind == 1, grey.mean(dim=(1, 2, 3), keepdim=True), grey)
+        other = torch.where(kind == 0, torch.zeros_like(other), other)
+        share = ops.per_image(factor)
+        if is_grey:
+            share = torch.where(kind == 2, torch.ones_like(share), share)
+        images = (images * share + other * (1 - share)).clamp(0, 1)
+    return images
+
+
+class AffineColor(Augmenter):
+    """An augmenter that changes the tones of an image and then warps it, so that what it leaves empty stays black."""
+
+    ACTIVATION = nn.Tanh
+
+    @abstractmethod
+    def parts(self, drawn: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tones]:
+        """(B, 2, 3) maps of output to input coordinates, see `affine_warp`, and the tones."""
+
+    def chances(self) -> int:
+        """The keys of an order."""
+        return NUM_KEYS
+
+    def transform(self, images: Tensor, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+        """Coloured and warped images."""
+        theta, tones = self.parts(drawn, context)
+        if not TONE_OPERATIONS.keys().isdisjoint(self.operations):
+            images = adjust_tones(images, tones, drawn[:, -NUM_KEYS:])
+        return images if TONE_OPERATIONS.keys() >= set(self.operations) else ops.affine_warp(images, theta.to(images))
+
+    @torch.no_grad()
+    def samples(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
+        """See `affine_samples` and `Tones`."""
+        theta, tones = self.parts(drawn, context)
+        return affine_samples(theta) | tones.samples()
+
+    @torch.no_grad()
+    def spread(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, float]:
+        """See `affine_spread` and `Tones`."""
+        theta, tones = self.parts(drawn, context)
+        return affine_spread(theta) | tones.spread()
+
+
+class AffineColorAugmenter(Coordinates, AffineColor):
+    """A distribution over affine maps and tones in coordinates, see `Coordinates`, `affine_map` and `tones_of`."""
+
+    OPERATIONS = AFFINE_OPERATIONS | TONE_OPERATIONS
+
+    def parts(self, drawn: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tones]:
+        """The coordinates' map and tones."""
+        coordinates = self.coordinates(drawn, context)
+        return affine_map(coordinates[:, :FIRST_TONE]), tones_of(coordinates[:, FIRST_TONE:])
+
+
+class ColorMatrixAugmenter(AffineColor):
+    """The published form: each number is its neutral value + tanh(network), half of that for the hue.
+
+    With `noise=10, hidden=[10, 100], centred=False` it has the 2,220 weights of the published `affine_color`.
+    """
+
+    OPERATIONS = MATRIX_OPERATIONS | TONE_OPERATIONS
+
+    def parts(self, drawn: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tones]:
+        """The numbers' matrix and tones."""
+        numbers = self.embed(torch.tanh(self.raw(drawn, context)))
+        tones = Tones(1 + numbers[:, FIRST_TONE : FIRST_TONE + 3], numbers[:, FIRST_TONE + 3] / 2)
+        return matrix_map(numbers[:, :FIRST_TONE]), tones
