@@ -14,13 +14,20 @@ from dabo_ray.augment.augmenters import AUGMENTERS
 from dabo_ray.augment.fixed import FIXED, FixedAugmentation
 from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.bilevel.collectives import Collective, OneWorker
-from dabo_ray.bilevel.inner import Sgd, step_size_factor
-from dabo_ray.bilevel.loop import Schedule, Training
+from dabo_ray.bilevel.direct import Direct
+from dabo_ray.bilevel.estimator import Estimator
+from dabo_ray.bilevel.hypergradient import Hypergradient, adjoint_hypergradient
+from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.learner import Learner
+from dabo_ray.bilevel.loop import Training
+from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.outer import Outer
+from dabo_ray.bilevel.schedule import Schedule, step_size_factor
 from dabo_ray.bilevel.shrinkage import ShrunkAdam
+from dabo_ray.bilevel.unrolled import unrolled_hypergradient
 from dabo_ray.config import Augmenter as AugmenterConfig
+from dabo_ray.config import Bilevel, Study
 from dabo_ray.config import Classifier as ClassifierConfig
-from dabo_ray.config import Study
 from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.shift import Shift
 from dabo_ray.data.sources import load
@@ -57,7 +64,13 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], AugmenterConfig], torch.op
     "sgd": lambda groups, config: torch.optim.SGD(groups, config.lr, momentum=0.9, weight_decay=config.weight_decay),
 }
 
+ENGINES: dict[str, Hypergradient] = {"adjoint": adjoint_hypergradient, "unrolled": unrolled_hypergradient}
+
 RANDOM = "random_augmenter"
+STN = "stn"
+ADVERSARIAL = "adversarial"
+LEARNING = (LEARNED, STN, ADVERSARIAL)
+"""Methods whose augmenter is learned while the classifier is trained."""
 
 
 def make_study_pools(study: Study) -> Pools:
@@ -106,40 +119,110 @@ def make_training(
         outer_fraction=study.data.outer_fraction,
         seed=trial.seed,
     )
-    sgd = Sgd(momentum=config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov)
     if trial.method == FROZEN:
         assert learned is not None
         augmentation: FixedAugmentation | Augmenter = Frozen(learned.to(device))
     else:
         augmentation = make_augmentation(study, trial.method, trial.seed, device, pools.num_classes)
+    sgd = make_sgd(config)
     fit = Batches(roles.fit, config.batch_size, derive(trial.seed, "batches"), share, device)
-    outer = None
-    if roles.outer is not None and isinstance(augmentation, Augmenter):
+    learner = None
+    if isinstance(augmentation, Augmenter):
+        outer = None
+        if roles.outer is not None:
+            # A batch has an image for every worker, and two for statistics.
+            size = max(2, share.world_size, round(study.bilevel.outer_batch_fraction * config.batch_size))
+            outer = Batches(roles.outer, size, derive(trial.seed, "outer batches"), share, device)
         num_updates = max(1, trial.epochs * len(fit) // study.bilevel.inner_steps)
-        outer = Outer(
-            augmentation,
-            Batches(roles.outer, config.batch_size, derive(trial.seed, "outer batches"), share, device),
-            inner_steps=study.bilevel.inner_steps,
-            truncation=study.bilevel.truncation,
-            sgd=sgd,
-            make_optimizer=lambda augmenter: OPTIMIZERS[study.augmenter.optimizer](
-                augmenter.groups(study.augmenter.lr), study.augmenter
-            ),
-            step_factor=lambda update: step_size_factor(study.augmenter.schedule, update / num_updates),
-            collective=collective,
+        learner = make_learner(
+            study, trial.method, augmentation, outer, num_updates=num_updates, share=share, collective=collective
         )
     return Training(
-        make_classifier(config, pools, trial.seed, device),
+        Objective(
+            make_classifier(config, pools, trial.seed, device),
+            label_smoothing=config.label_smoothing,
+            bfloat16=config.precision == "bfloat16",
+        ),
         augmentation,
-        outer=outer,
+        learner=learner,
         fit=fit,
         score=roles.score,
         score_name="test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy",
-        schedule=Schedule(epochs=trial.epochs, lr=config.lr, shape=config.schedule),
+        schedule=Schedule(epochs=trial.epochs, lr=config.lr, shape=config.schedule, warmup_epochs=config.warmup_epochs),
         sgd=sgd,
         seed=trial.seed,
         collective=collective,
     )
+
+
+def make_sgd(config: ClassifierConfig) -> Sgd:
+    """The classifier's update rule."""
+    return Sgd(
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov,
+        clip_norm=config.clip_norm,
+    )
+
+
+def make_learner(
+    study: Study,
+    method: str,
+    augmenter: Augmenter,
+    outer: Batches | None,
+    *,
+    num_updates: int,
+    share: Share,
+    collective: Collective,
+) -> Learner:
+    """What updates the augmenter: the outer problem if there are images for it, else the training loss.
+
+    Args:
+        study: with the trial's settings applied.
+        method: of the trial.
+        augmenter: to be learned.
+        outer: outer images.
+        num_updates: of the augmenter, over the whole training.
+        share: this worker's part of every batch.
+        collective: sums over the workers.
+    """
+    config, bilevel = study.augmenter, study.bilevel
+
+    def make_optimizer(augmenter: Augmenter) -> torch.optim.Optimizer:
+        return OPTIMIZERS[config.optimizer](augmenter.groups(config.lr), config)
+
+    def step_factor(update: int) -> float:
+        return step_size_factor(config.schedule, update / num_updates)
+
+    if outer is None:
+        return Direct(
+            augmenter,
+            budget=config.budget if method == ADVERSARIAL else None,
+            inner_steps=bilevel.inner_steps,
+            make_optimizer=make_optimizer,
+            step_factor=step_factor,
+            collective=collective,
+        )
+    return Outer(
+        augmenter,
+        outer,
+        inner_steps=bilevel.inner_steps,
+        truncation=bilevel.truncation,
+        sgd=make_sgd(study.classifier),
+        make_optimizer=make_optimizer,
+        step_factor=step_factor,
+        collective=collective,
+        hypergradient=ENGINES[bilevel.engine],
+        estimator=make_estimator(bilevel, augmenter, share),
+    )
+
+
+def make_estimator(config: Bilevel, augmenter: Augmenter, share: Share) -> Estimator | None:
+    """Which images stand for an update in the hypergradient; None for its own."""
+    if config.mixed_batch_fraction == 1 and not config.antithetic:
+        return None
+    mirrored = augmenter.mirrored if config.antithetic else None
+    return Estimator(share=share, fraction=config.mixed_batch_fraction, mirrored=mirrored)
 
 
 def make_classifier(config: ClassifierConfig, pools: Pools, seed: int, device: torch.device) -> nn.Module:
@@ -147,6 +230,10 @@ def make_classifier(config: ClassifierConfig, pools: Pools, seed: int, device: t
     images = pools.labelled.images
     with _seeded(derive(seed, "classifier")):
         network = CLASSIFIERS[config.name](config, tuple(images.shape[1:]), pools.num_classes)  # type: ignore[arg-type]
+    if config.dropout:
+        # torchvision names the last layer `fc`.
+        last = "fc" if hasattr(network, "fc") else "head"
+        setattr(network, last, nn.Sequential(nn.Dropout(config.dropout), getattr(network, last)))
     memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     return nn.Sequential(Normalize.of(images), network).to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
 
@@ -155,11 +242,11 @@ def make_augmentation(
     study: Study, method: str, seed: int, device: torch.device, num_classes: int
 ) -> FixedAugmentation | Augmenter:
     """The augmentation of a trial: an augmenter to learn, the same untrained, or a hand-made one."""
-    if method not in (LEARNED, RANDOM):
+    if method not in (*LEARNING, RANDOM):
         return FIXED[method]()
     with _seeded(derive(seed, "augmenter")):
         augmenter = make_augmenter(study.augmenter, num_classes).to(device)
-    return augmenter if method == LEARNED else Frozen(augmenter)
+    return Frozen(augmenter) if method == RANDOM else augmenter
 
 
 def make_augmenter(config: AugmenterConfig, num_classes: int) -> Augmenter:

@@ -14,7 +14,7 @@ from dabo_ray.augment.augmenters import AUGMENTERS
 from dabo_ray.augment.fixed import FIXED, FixedAugmentation
 from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.config import Augmenter as AugmenterConfig
-from dabo_ray.config import Baseline, Classifier, Data, Study
+from dabo_ray.config import Baseline, Bilevel, Classifier, Data, Study
 from dabo_ray.data.sources import READERS, DataError
 from dabo_ray.data.splits import Pools
 from dabo_ray.trials import LEARNED, Phase, Trial
@@ -34,9 +34,10 @@ def names(annotation: Any) -> set[str]:
         (AugmenterConfig.model_fields["name"].annotation, AUGMENTERS),
         (AugmenterConfig.model_fields["optimizer"].annotation, build.OPTIMIZERS),
         (Data.model_fields["name"].annotation, READERS),
-        (Baseline, {**FIXED, build.RANDOM: None}),
+        (Baseline, {**FIXED, build.RANDOM: None, build.STN: None, build.ADVERSARIAL: None}),
+        (Bilevel.model_fields["engine"].annotation, build.ENGINES),
     ],
-    ids=["classifier", "augmenter", "optimizer", "data", "baselines"],
+    ids=["classifier", "augmenter", "optimizer", "data", "baselines", "engine"],
 )
 def test_names_of_a_study_file_are_those_that_are_known(allowed: Any, known: Mapping[str, Any]):
     assert names(allowed) == known.keys()
@@ -92,8 +93,8 @@ def test_the_random_augmenter_is_the_learned_one_before_it_learns(study: Study):
     assert torch.equal(frozen(images, torch.Generator().manual_seed(3)), learned(images, *params))
 
 
-@pytest.mark.parametrize("name", get_args(Baseline))
-def test_every_baseline_transforms_images(name: str, study: Study):
+@pytest.mark.parametrize("name", sorted(names(Baseline) - set(build.LEARNING)))
+def test_every_fixed_baseline_transforms_images(name: str, study: Study):
     augmentation = build.make_augmentation(study, name, 1, CPU, 10)
     assert isinstance(augmentation, FixedAugmentation)
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -118,7 +119,7 @@ def trial(method: str, phase: Phase, seed: int = 1) -> Trial:
     return Trial(name="t", phase=phase, arm=method, method=method, seed=seed, epochs=1)
 
 
-@pytest.mark.parametrize("method", ["learned", "none", "random_augmenter"])
+@pytest.mark.parametrize("method", ["learned", "none", "random_augmenter", "stn", "adversarial"])
 @pytest.mark.parametrize("phase", list(Phase))
 def test_a_training_has_the_images_of_its_trial(method: str, phase: Phase, study: Study, pools: Pools):
     before = torch.get_rng_state()
@@ -130,7 +131,7 @@ def test_a_training_has_the_images_of_its_trial(method: str, phase: Phase, study
     assert torch.equal(training.fit.images, roles.fit.images)
     assert torch.equal(training.score.images, roles.score.images)
     assert training.score_name == ("test_accuracy" if phase is Phase.FINAL else "select_accuracy")
-    assert (training.outer is None) == (method != "learned")
+    assert (training.learner is None) == (method not in build.LEARNING)
 
 
 def test_pools_follow_the_study(make_study: StudyMaker):

@@ -7,12 +7,14 @@ L inner loss, g = dL/dw, v = d(outer loss)/dw at the updated weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from dabo_ray.bilevel.collectives import Collective
+from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.inner import Sgd, Tensors
 from dabo_ray.bilevel.twice import differentiated_twice
 
@@ -38,6 +40,15 @@ class InnerStep:
     """Images of the whole batch, over all workers."""
 
     lr: float
+    masks: Masks | None = None
+    """Of dropout; None: the classifier has none."""
+
+    grads: Tensors = field(default_factory=list)
+    """g before it was clipped, over all workers; only where it may be clipped, empty otherwise."""
+
+
+Loss = Callable[[Tensors, Tensor, Tensor, int, Masks | None], Tensor]
+"""(weights, augmented images, labels, size, masks of dropout) -> this worker's part of the mean loss, a scalar."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +58,8 @@ class InnerProblem:
     augment: Callable[[Tensors, Tensor, tuple[Tensor, ...]], Tensor]
     """(theta, images, params) -> augmented images."""
 
-    loss: Callable[[Tensors, Tensor, Tensor, int], Tensor]
-    """(weights, augmented images, labels, size) -> this worker's part of the mean loss, a scalar.
-
-    Called again for an earlier step it must give the same value and leave no trace (running statistics).
-    """
+    loss: Loss
+    """Called again for an earlier step it must give the same value and leave no trace (running statistics)."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class InnerGradient:
 def inner_gradient(
     problem: InnerProblem,
     step: InnerStep,
-    loss: Callable[[Tensors, Tensor, Tensor, int], Tensor] | None = None,
+    loss: Loss | None = None,
     *,
     in_weights: bool,
 ) -> tuple[Tensor, InnerGradient]:
@@ -84,9 +92,33 @@ def inner_gradient(
     produced = problem.augment(step.theta, step.images, step.params)
     augmented = produced.detach().requires_grad_()
     with differentiated_twice(in_weights=in_weights):
-        value = (loss or problem.loss)(step.weights, augmented, step.labels, step.size)
+        value = (loss or problem.loss)(step.weights, augmented, step.labels, step.size, step.masks)
     grads = torch.autograd.grad(value, step.weights, create_graph=True)
     return value.detach(), InnerGradient(list(grads), augmented, produced)
+
+
+def plain_gradient(problem: InnerProblem, step: InnerStep, loss: Loss | None = None) -> tuple[Tensor, Tensors]:
+    """As `inner_gradient`, without a graph."""
+    with torch.no_grad():
+        augmented = problem.augment(step.theta, step.images, step.params)
+    value = (loss or problem.loss)(step.weights, augmented, step.labels, step.size, step.masks)
+    return value.detach(), list(torch.autograd.grad(value, step.weights))
+
+
+class Hypergradient(Protocol):
+    """A way to d(outer loss)/d(theta) through the updates of a window."""
+
+    def __call__(
+        self,
+        problem: InnerProblem,
+        window: Sequence[InnerStep],
+        outer_grad: Sequence[Tensor],
+        sgd: Sgd,
+        collective: Collective,
+        latest: InnerGradient | None = None,
+        estimate: Callable[[InnerStep], InnerStep] | None = None,
+    ) -> Tensors:
+        """Args and result as of `adjoint_hypergradient`."""
 
 
 def adjoint_hypergradient(
@@ -96,12 +128,13 @@ def adjoint_hypergradient(
     sgd: Sgd,
     collective: Collective,
     latest: InnerGradient | None = None,
+    estimate: Callable[[InnerStep], InnerStep] | None = None,
 ) -> Tensors:
     """d(outer loss)/d(theta) through the updates of a window, by the adjoint recursion (reverse mode over updates).
 
     For t from the last update to the first of the window, with lambda = v and nu = 0 at the start:
 
-        u = adjoint of d_t                                         (`Sgd.step_adjoint`; plain: nu - lr lambda)
+        u = adjoint of d_t                   (`Sgd.step_adjoint`, `Sgd.clip_adjoint`; plain: nu - lr lambda)
         H u, q = d<g_t(w, a), u>/dw, d<g_t(w, a), u>/da            one product: neither matrix is formed
         d(theta) += q da_t/d(theta)                                theta, noise and images as they were
         lambda = lambda + H u + weight_decay u;  nu = momentum * adjoint of m_{t+1}
@@ -116,6 +149,7 @@ def adjoint_hypergradient(
         collective: sums over the workers. The products that meet the recursion again are summed at every update: a
             recursion over one worker's own products would miss how workers act on each other through the weights.
         latest: the gradient of the last update if its graph is still at hand; spares that update's passes.
+        estimate: from an update to what stands for it in the products, see `Estimator`; None: itself.
 
     Returns:
         One tensor per weight of the augmenter, summed over the workers.
@@ -131,10 +165,12 @@ def adjoint_hypergradient(
         if age == 0 and latest is not None:
             gradient = latest
         else:
-            gradient = inner_gradient(problem, step, in_weights=not is_oldest)[1]
+            stand_in = step if estimate is None else estimate(step)
+            gradient = inner_gradient(problem, stand_in, in_weights=not is_oldest)[1]
         through, of_velocity = sgd.step_adjoint(adjoint, velocity_adjoint, step.lr)
+        through_grads = through if sgd.clip_norm is None else sgd.clip_adjoint(step.grads, through)
         wanted = [gradient.augmented] if is_oldest else [gradient.augmented, *step.weights]
-        image_product, *weight_products = torch.autograd.grad(gradient.grads, wanted, through)
+        image_product, *weight_products = torch.autograd.grad(gradient.grads, wanted, through_grads)
         torch._foreach_add_(total, torch.autograd.grad(gradient.produced, step.theta, image_product))
         if is_oldest:
             break

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,9 @@ import torch
 from torch import Tensor
 
 Tensors = list[Tensor]
+
+CLIP_EPS = 1e-6
+"""What torch adds to a norm before it divides by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,19 +23,22 @@ class Sgd:
         d = g + weight_decay * w;  m' = momentum * m + d;  w' = w - lr * m'                      (plain)
                                                            w' = w - lr * (d + momentum * m')     (nesterov)
 
-    A velocity of zeros before the first update gives torch's first update, which starts with m' = d.
+    A velocity of zeros before the first update gives torch's first update, which starts with m' = d. With a largest
+    norm c, f g takes the place of g, as in torch.nn.utils.clip_grad_norm_: f = min(1, c / (|g| + 1e-6)).
     """
 
     momentum: float = 0.0
     weight_decay: float = 0.0
     nesterov: bool = False
+    clip_norm: float | None = None
+    """Largest norm of the gradient of all weights together; None: any."""
 
     def step(
         self, weights: Sequence[Tensor], velocity: Sequence[Tensor], grads: Sequence[Tensor], lr: float
     ) -> Updated:
         """New weights and velocity; the given tensors stay as they are, the new weights are leaves."""
         with torch.no_grad():
-            d = list(grads)
+            d = list(grads) if self.clip_norm is None else self.clipped(grads)
             if self.weight_decay:
                 d = list(torch._foreach_add(d, list(weights), alpha=self.weight_decay))
             moved = list(torch._foreach_add(torch._foreach_mul(list(velocity), self.momentum), d))
@@ -50,7 +55,7 @@ class Sgd:
             lr: step size of this update.
 
         Returns:
-            The derivatives with respect to d (and so to the gradient g), and with respect to m'. The adjoint of the
+            The derivatives with respect to d, and with respect to m'. The adjoint of the
             velocity before the update is momentum times the latter.
         """
         if not self.nesterov:
@@ -59,6 +64,33 @@ class Sgd:
         of_velocity = list(torch._foreach_add(velocity_adjoint, adjoint, alpha=-lr * self.momentum))
         return list(torch._foreach_add(of_velocity, adjoint, alpha=-lr)), of_velocity
 
+    def clipped(self, grads: Sequence[Tensor]) -> Tensors:
+        """The gradient f g that takes the place of g; differentiable."""
+        factor = self._clip_factor(global_norm(grads))
+        return [factor * grad for grad in grads]
+
+    def clip_adjoint(self, grads: Sequence[Tensor], through: Tensors) -> Tensors:
+        """From u, the derivative with respect to f g, to the one with respect to g.
+
+        It is f u, and where f < 1 also - f / ((|g| + 1e-6) |g|) <u, g> g.
+        """
+        norm = global_norm(grads)
+        factor = self._clip_factor(norm)
+        along = torch.stack([torch.sum(u * grad) for u, grad in zip(through, grads, strict=True)]).sum()
+        back = torch.where(factor < 1, factor * along / ((norm + CLIP_EPS) * norm), 0.0)
+        return [factor * u - back * grad for u, grad in zip(through, grads, strict=True)]
+
+    def _clip_factor(self, norm: Tensor) -> Tensor:
+        assert self.clip_norm is not None
+        factor: Tensor = self.clip_norm / (norm + CLIP_EPS)
+        return factor.clamp(max=1)
+
+
+def global_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm of all tensors as one vector."""
+    total: Tensor = torch.stack(torch._foreach_norm(list(tensors))).norm()
+    return total
+
 
 @dataclass(frozen=True)
 class Updated:
@@ -66,18 +98,3 @@ class Updated:
 
     weights: Tensors
     velocity: Tensors
-
-
-def step_size_factor(schedule: str, progress: float) -> float:
-    """The step size over its first value.
-
-    Args:
-        schedule: `constant`; `cosine`, down to zero (Loshchilov and Hutter 2017, without restarts); `step`, times 0.2
-            at 30, 60 and 80 % (as DABO trains on CIFAR).
-        progress: part of all updates that is done, in [0, 1).
-    """
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
-    if schedule == "step":
-        return float(0.2 ** sum(progress >= mark for mark in (0.3, 0.6, 0.8)))
-    return 1.0

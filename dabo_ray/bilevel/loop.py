@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
-from torch.nn.functional import cross_entropy
 
 from dabo_ray.augment.fixed import FixedAugmentation, Params
 from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.bilevel.collectives import Collective
-from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, inner_gradient
-from dabo_ray.bilevel.inner import Sgd, Tensors, step_size_factor
-from dabo_ray.bilevel.outer import Outer
+from dabo_ray.bilevel.dropout import Masks
+from dabo_ray.bilevel.evaluation import accuracy
+from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, plain_gradient
+from dabo_ray.bilevel.inner import Sgd, Tensors, Updated, global_norm
+from dabo_ray.bilevel.learner import Learner
+from dabo_ray.bilevel.objective import Objective
+from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.data.loader import Batches, to_unit
 from dabo_ray.data.sources import Images
 from dabo_ray.seeds import derive
@@ -27,48 +30,36 @@ Record = dict[str, float]
 SPREAD_SAMPLES = 4096
 """Draws from which the learned distribution is described."""
 
-EVALUATION_BATCH = 512
-
 
 class Diverged(Exception):
-    """The loss is no longer a finite number; the weights of the last record are the last good ones."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How long the classifier is trained, and with which steps."""
-
-    epochs: int
-    lr: float
-    shape: str = "cosine"
-    """See `step_size_factor`."""
+    """The loss is no longer a finite number; the weights are those before the step that would have spoilt them."""
 
 
 class Training:
     """One training run.
 
-    Without `outer` it is ordinary SGD on augmented images. With it, the augmenter is learned: every `inner_steps`
+    Without `learner` it is ordinary SGD on augmented images. With it, the augmenter is learned: every `inner_steps`
     updates of the classifier, one of the augmenter (Mounsaveng et al. 2021, algorithm 1).
 
     Args:
-        classifier: network from images in [0, 1] to class scores; gives structure and first weights.
-        augmentation: of the training images; `outer.augmenter` if it is learned.
-        outer: the outer problem, or None.
+        objective: the classifier and its loss; gives structure and first weights.
+        augmentation: of the training images; `learner.augmenter` if it is learned.
+        learner: of the augmenter, or None.
         fit: batches to train on.
         score: images to judge by.
         score_name: `select_accuracy`, after every epoch; or `test_accuracy`, after the last one alone.
         schedule: epochs and step sizes.
         sgd: the classifier's update rule.
-        seed: of the augmentation's random numbers.
+        seed: of the augmentation's random numbers and of dropout.
         collective: sums over the workers that share the batches.
     """
 
     def __init__(
         self,
-        classifier: nn.Module,
+        objective: Objective,
         augmentation: FixedAugmentation | Augmenter,
         *,
-        outer: Outer | None = None,
+        learner: Learner | None = None,
         fit: Batches,
         score: Images,
         score_name: str,
@@ -77,9 +68,9 @@ class Training:
         seed: int,
         collective: Collective,
     ) -> None:
-        self.classifier = classifier
+        self.objective = objective
         self.augmentation = augmentation
-        self.outer = outer
+        self.learner = learner
         self.fit = fit
         self.score = score
         self.score_name = score_name
@@ -87,14 +78,15 @@ class Training:
         self.sgd = sgd
         self.seed = seed
         self.collective = collective
-        self.names = [name for name, _ in classifier.named_parameters()]
-        self.weights = [weight.detach().clone().requires_grad_() for weight in classifier.parameters()]
+        self.weights = _leaves(objective.classifier.parameters())
         self.velocity = [torch.zeros_like(weight) for weight in self.weights]
-        self.buffers = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
+        self.device = self.weights[0].device
         self.epoch = 0
         self.seconds = 0.0
-        self.problem = InnerProblem(self._augment, self._loss)
-        self.device = self.weights[0].device
+        self.problem = InnerProblem(self._augment, objective.loss)
+        # Looking at a value of a GPU would stop it at every step.
+        self.can_look = self.device.type == "cpu"
+        self._first_bad = torch.full((), -1, device=self.device)
 
     def epochs(self) -> Iterator[Record]:
         """Trains to the end, a record after each epoch.
@@ -106,64 +98,83 @@ class Training:
             start = time.perf_counter()
             record = self._train_one_epoch()
             # The mean of moving averages is the moving average of means: once per epoch is enough, and workers agree.
-            self.buffers = self._shared_buffers()
+            self.objective.average(self.collective)
             self.seconds += time.perf_counter() - start
             self.epoch += 1
             record |= {"epoch": self.epoch, "seconds": self.seconds}
             if self.score_name == "select_accuracy" or self.epoch == self.schedule.epochs:
-                record[self.score_name] = self.accuracy(self.score)
+                record[self.score_name] = accuracy(
+                    self.objective, self.weights, self.score, self.fit.share, self.collective
+                )
             yield record
 
     def _train_one_epoch(self) -> Record:
-        self.classifier.train()
-        total = torch.zeros(3, device=self.device)
+        self.objective.classifier.train()
+        self._first_bad = torch.full((), -1, device=self.device)
+        totals: dict[str, Tensor] = {}
         updates = 0
-        first_bad = torch.full((), -1, device=self.device)
         for index in range(len(self.fit)):
-            losses = self._step(self.epoch * len(self.fit) + index)
-            total[: len(losses)] += losses
-            updates += len(losses) > 1
-            # Looking at a value of a GPU stops it at every step; there the first bad step is found after the epoch.
-            first_bad = torch.where((first_bad < 0) & ~losses.isfinite().all(), index, first_bad)
-            if self.device.type == "cpu":
-                self._check(first_bad)
+            number = self.epoch * len(self.fit) + index
+            for name, value in self._step(number).items():
+                totals[name] = totals[name] + value if name in totals else value
+            updates += self.learner is not None and self.learner.is_due_after(number)
         # No loss has seen the weights after the last update.
-        sizes = torch.stack(torch._foreach_norm([weight.detach() for weight in self.weights]))
-        first_bad = torch.where((first_bad < 0) & ~sizes.isfinite().all(), len(self.fit) - 1, first_bad)
-        self._check(first_bad)
+        self._check(len(self.fit) - 1, global_norm([weight.detach() for weight in self.weights]))
+        self._raise_if_bad()
         record = {
-            "train_loss": float(total[0]) / len(self.fit),
-            "learning_rate": self._step_size((self.epoch + 1) * len(self.fit) - 1),
+            name: float(total) / (len(self.fit) if name == "train_loss" else updates) for name, total in totals.items()
         }
-        if self.outer is not None:
-            if updates:
-                record |= {
-                    "outer_loss": float(total[1]) / updates,
-                    "hypergradient_norm": float(total[2]) / updates,
-                }
-            record |= self.outer.signal_to_noise() | self.spread(self.outer.augmenter)
+        record["learning_rate"] = self._step_size((self.epoch + 1) * len(self.fit) - 1)
+        if self.learner is not None:
+            record |= self.learner.signal_to_noise() | self.spread(self.learner.augmenter)
         return record
 
-    def _step(self, number: int) -> Tensor:
-        """One update of the classifier and, when it is due, one of the augmenter; the losses on the device."""
-        step = self._inner_step(number, self.weights, self.outer.theta if self.outer is not None else [])
-        outer = self.outer if self.outer is not None and self.outer.is_due_after(number) else None
-        if self.outer is not None:
-            self.outer.window.append(step)
+    def _step(self, number: int) -> dict[str, Tensor]:
+        """One update of the classifier and, when it is due, one of the augmenter; what to record, on the device."""
+        step = self._inner_step(number, self.weights, self.learner.theta if self.learner is not None else [])
+        learner = self.learner if self.learner is not None and self.learner.is_due_after(number) else None
+        index = number % len(self.fit)
         latest = None
         # Inner problem: one SGD step on augmented training images.
-        if outer is not None:
-            inner_loss, latest = inner_gradient(self.problem, step, self._moving_loss, in_weights=len(outer.window) > 1)
-            grads = [grad.detach() for grad in latest.grads]
+        if learner is not None:
+            loss, grads, latest = learner.inner_gradient(self.problem, step, self.objective.moving_loss)
         else:
-            inner_loss, grads = self._plain_gradient(step)
-        inner_loss, *grads = self.collective.sum([inner_loss, *grads])
-        updated = self.sgd.step(self.weights, self.velocity, grads, step.lr)
-        self.weights, self.velocity = updated.weights, updated.velocity
-        if outer is None or latest is None:
-            return inner_loss[None]
+            loss, grads = plain_gradient(self.problem, step, self.objective.moving_loss)
+        loss, *grads = self.collective.sum([loss, *grads])
+        self._check(index, loss + global_norm(grads))
+        self._update(step, grads)
+        if self.learner is not None:
+            self.learner.window.append(step if self.sgd.clip_norm is None else replace(step, grads=grads))
+        if learner is None:
+            return {"train_loss": loss}
         # Outer problem: how should the augmenter change for the updated weights to do better?
-        return torch.stack([inner_loss, *outer.update(self.problem, updated.weights, latest)])
+        found = learner.update(self.problem, self.weights, latest)
+        self._check(index, torch.stack(list(found.values())).sum())
+        return {"train_loss": loss, **found}
+
+    def _update(self, step: InnerStep, grads: Tensors) -> None:
+        updated = self.sgd.step(self.weights, self.velocity, grads, step.lr)
+        # Without a look at the device: once a step was bad, nothing moves until the epoch's end tells of it.
+        is_good = None if self.can_look else self._first_bad < 0
+        self.objective.settle(is_good)
+        if is_good is not None:
+            weights, velocity = (
+                [torch.where(is_good, new.detach(), old.detach()) for new, old in zip(*pair, strict=True)]
+                for pair in ((updated.weights, self.weights), (updated.velocity, self.velocity))
+            )
+            updated = Updated([weight.requires_grad_() for weight in weights], velocity)
+        self.weights, self.velocity = updated.weights, updated.velocity
+
+    def _check(self, index: int, value: Tensor) -> None:
+        """Notes the epoch's first step with a value that is not finite; the note is read now or after the epoch."""
+        self._first_bad = torch.where((self._first_bad < 0) & ~value.isfinite(), index, self._first_bad)
+        if self.can_look:
+            self._raise_if_bad()
+
+    def _raise_if_bad(self) -> None:
+        index = int(self._first_bad)
+        if index >= 0:
+            raise Diverged(f"diverged at epoch {self.epoch + 1}, step {index + 1}")
 
     def _inner_step(self, number: int, weights: Tensors, theta: Tensors) -> InnerStep:
         """The update of this number, counted from 0: all but the weights follow from the number and the seeds."""
@@ -175,6 +186,9 @@ class Training:
         images = to_unit(batch.images)
         if isinstance(self.augmentation, Augmenter | Frozen):
             params += self.augmentation.context(images, batch.labels)
+        masks = None
+        if self.objective.has_dropout:
+            masks = Masks(derive(self.seed, "dropout", number), self.fit.share, batch.size)
         return InnerStep(
             weights=weights,
             theta=theta,
@@ -183,17 +197,11 @@ class Training:
             params=tuple(params),
             size=batch.size,
             lr=self._step_size(number),
+            masks=masks,
         )
 
     def _step_size(self, number: int) -> float:
-        progress = number / (self.schedule.epochs * len(self.fit))
-        return self.schedule.lr * step_size_factor(self.schedule.shape, progress)
-
-    def _plain_gradient(self, step: InnerStep) -> tuple[Tensor, Tensors]:
-        with torch.no_grad():
-            augmented = self._augment(step.theta, step.images, step.params)
-        loss = self._moving_loss(step.weights, augmented, step.labels, step.size)
-        return loss.detach(), list(torch.autograd.grad(loss, step.weights))
+        return self.schedule.step_size(number, len(self.fit))
 
     def _augment(self, theta: Tensors, images: Tensor, params: Params) -> Tensor:
         if isinstance(self.augmentation, FixedAugmentation):
@@ -201,49 +209,6 @@ class Training:
         names = [name for name, _ in self.augmentation.named_parameters()]
         augmented: Tensor = functional_call(self.augmentation, dict(zip(names, theta, strict=True)), (images, *params))
         return augmented
-
-    def _moving_loss(self, weights: Tensors, images: Tensor, labels: Tensor, size: int) -> Tensor:
-        """The loss of a real update, which moves the running statistics of batch normalisation."""
-        return self._loss_with(self.buffers, weights, images, labels, size)
-
-    def _loss(self, weights: Tensors, images: Tensor, labels: Tensor, size: int) -> Tensor:
-        buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
-        return self._loss_with(buffers, weights, images, labels, size)
-
-    def _loss_with(
-        self, buffers: dict[str, Tensor], weights: Tensors, images: Tensor, labels: Tensor, size: int
-    ) -> Tensor:
-        values = dict(zip(self.names, weights, strict=True)) | buffers
-        scores = functional_call(self.classifier, values, (images,))
-        return cross_entropy(scores, labels, reduction="sum") / size
-
-    def _check(self, first_bad: Tensor) -> None:
-        index = int(first_bad)
-        if index >= 0:
-            raise Diverged(f"diverged at epoch {self.epoch + 1}, step {index + 1}")
-
-    @torch.no_grad()
-    def accuracy(self, images: Images) -> float:
-        """Percent of images that the classifier, as trained so far, gets right; all workers take part."""
-        self.classifier.eval()
-        values = dict(zip(self.names, self.weights, strict=True)) | self.buffers
-        mine = images.take(self.fit.share.of(torch.arange(len(images))))
-        right = torch.zeros((), device=self.device)
-        for start in range(0, len(mine), EVALUATION_BATCH):
-            part = mine.images[start : start + EVALUATION_BATCH].to(self.device)
-            guessed = functional_call(self.classifier, values, (to_unit(part),)).argmax(1)
-            right += (guessed == mine.labels[start : start + EVALUATION_BATCH].to(self.device)).sum()
-        (right,) = self.collective.sum([right])
-        return 100 * float(right) / len(images)
-
-    def _shared_buffers(self) -> dict[str, Tensor]:
-        """Running statistics averaged over the workers, which each saw a part of every batch."""
-        moving = {name: buffer for name, buffer in self.buffers.items() if buffer.is_floating_point()}
-        if self.collective.world_size == 1 or not moving:
-            return self.buffers
-        summed = self.collective.sum(list(moving.values()))
-        mean = {name: total / self.collective.world_size for name, total in zip(moving, summed, strict=True)}
-        return self.buffers | mean
 
     def spread(self, augmenter: Augmenter) -> Record:
         """The augmenter's distribution, from the same draws every time so that epochs can be compared."""
@@ -263,8 +228,8 @@ class Training:
             "seconds": self.seconds,
             "weights": [weight.detach() for weight in self.weights],
             "velocity": self.velocity,
-            "buffers": self.buffers,
-            "outer": None if self.outer is None else self.outer.state_dict(),
+            "buffers": self.objective.buffers,
+            "learner": None if self.learner is None else self.learner.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -273,15 +238,15 @@ class Training:
         self.seconds = state["seconds"]
         self.weights = _leaves(state["weights"], self.device)
         self.velocity = [part.to(self.device) for part in state["velocity"]]
-        # Running statistics are moved in place.
-        self.buffers = {name: part.to(self.device, copy=True) for name, part in state["buffers"].items()}
-        if self.outer is not None:
-            self.outer.load_state_dict(state["outer"])
-            window = state["outer"]["window"]
+        self.objective.buffers = {name: part.to(self.device) for name, part in state["buffers"].items()}
+        if self.learner is not None:
+            self.learner.load_state_dict(state["learner"])
+            window = state["learner"]["window"]
             for number, kept in enumerate(window, start=self.epoch * len(self.fit) - len(window)):
                 weights, theta = (_leaves(kept[name], self.device) for name in ("weights", "theta"))
-                self.outer.window.append(self._inner_step(number, weights, theta))
+                grads = [part.to(self.device) for part in kept["grads"]]
+                self.learner.window.append(replace(self._inner_step(number, weights, theta), grads=grads))
 
 
-def _leaves(tensors: Tensors, device: torch.device) -> Tensors:
-    return [tensor.detach().to(device).requires_grad_() for tensor in tensors]
+def _leaves(tensors: Iterable[Tensor], device: torch.device | None = None) -> Tensors:
+    return [tensor.detach().to(device, copy=True).requires_grad_() for tensor in tensors]

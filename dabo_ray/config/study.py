@@ -15,7 +15,7 @@ from dabo_ray.config.training import Augmenter, Bilevel, Classifier
 WILCOXON_REPEATS = 5
 """Of four pairs that all agree, the signed-rank test says p = 1/16; of fewer, nothing below its usual limit of 0.1."""
 
-Baseline = Literal["none", "flip", "flip_crop", "affine", "trivialaugment", "random_augmenter"]
+Baseline = Literal["none", "flip", "flip_crop", "affine", "trivialaugment", "random_augmenter", "stn", "adversarial"]
 
 
 class Resources(Section):
@@ -79,7 +79,8 @@ class Study(Section):
     """What the study may use up."""
 
     baselines: Annotated[list[Baseline], Field(min_length=0)] = ["none"]
-    """Arms that the learned augmentation is compared with; `random_augmenter` is the untrained network."""
+    """Arms that the learned augmentation is compared with; `random_augmenter` is the untrained network;
+    `stn` and `adversarial` learn from the training loss, down and up it."""
 
     final: Final = Final()
     """The comparison on the test images."""

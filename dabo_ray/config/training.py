@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dabo_ray.config.section import Count, NotNegative, Positive, Section
+from dabo_ray.config.section import Count, NotNegative, PartOrAll, Positive, Section
 
 
 class Classifier(Section):
@@ -53,8 +53,28 @@ class Classifier(Section):
     schedule: Literal["constant", "cosine", "step"] = "cosine"
     """Step size over the epochs: cosine to zero, or times 0.2 at 30, 60 and 80 % of the epochs, or constant."""
 
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    """First epochs, in which the step size grows linearly up to `lr`; the schedule runs over the others. Fewer than
+    `epochs`."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of the features before the last layer that training leaves out, drawn anew for each image."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of each target that is spread over all classes; in the outer loss too."""
+
+    clip_norm: Positive | None = None
+    """Largest norm of the gradient of all weights together, as torch.nn.utils.clip_grad_norm_; none: any."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the network: `bfloat16` is torch's autocast; weights and losses stay float32."""
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs is {self.warmup_epochs}, but there are {self.epochs} epochs; give it fewer of them"
+            )
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum > 0; set momentum or remove nesterov")
         if self.weights and not self.name.endswith("_imagenet"):
@@ -124,6 +144,9 @@ class Augmenter(Section):
     weight_decay: NotNegative = 0.0
     """L2 penalty of `adam` and `sgd`."""
 
+    budget: Positive = 0.1
+    """For the baseline `adversarial`: largest root mean square change of a pixel, of values from 0 to 1."""
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         known = OPERATIONS[self.name]
@@ -150,3 +173,17 @@ class Bilevel(Section):
 
     truncation: Annotated[int, Field(ge=1, le=64)] = 1
     """Latest classifier updates that the hypergradient flows through (K); may exceed inner_steps."""
+
+    engine: Literal["adjoint", "unrolled"] = "adjoint"
+    """How the hypergradient is computed: `adjoint`, one update at a time, with the memory of one; `unrolled`, by one
+    graph through all of the window. The same numbers."""
+
+    outer_batch_fraction: PartOrAll = 1.0
+    """Images of an outer batch over `classifier.batch_size`, in (0, 1]."""
+
+    mixed_batch_fraction: PartOrAll = 1.0
+    """Part of a training batch over which second derivatives are taken, in (0, 1]; an unbiased estimate below 1."""
+
+    antithetic: bool = False
+    """Take second derivatives with each image's noise and with the opposite noise: less noise in the hypergradient, for
+    the cost of the images twice."""

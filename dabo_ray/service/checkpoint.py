@@ -18,7 +18,7 @@ import torch
 from dabo_ray.augment.export import load_augmenter
 from dabo_ray.augment.learned import Augmenter
 
-VERSION = 1
+VERSION = 2
 _LOG = logging.getLogger("dabo_ray")
 
 

@@ -115,8 +115,8 @@ class Runner:
                 folder.save(self._training.state_dict(), records)
             # What could not be saved does not count: a process that goes on from the checkpoint has never seen it.
             self._records = records
-        if order.epoch == order.trial.epochs and self.share.rank == 0 and self._training.outer:
-            _keep_what_was_learned(self._training, self._training.outer.augmenter, order, folder)
+        if order.epoch == order.trial.epochs and self.share.rank == 0 and self._training.learner:
+            _keep_what_was_learned(self._training, self._training.learner.augmenter, order, folder)
         return self._records[order.epoch - 1]
 
     def _begin(self, order: Order, folder: TrialFolder) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,32 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, dropout
 
 from dabo_ray.augment.affine import MatrixAugmenter
 from dabo_ray.augment.learned import Augmenter
+from dabo_ray.bilevel.dropout import Masks, dropout_by
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep
 from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.objective import Objective
+from dabo_ray.data.loader import Share
 from dabo_ray.data.sources import load
+
+
+class Given(nn.Module):
+    """Dropout as a product with factors; the `index`-th of its network."""
+
+    def __init__(self, p: float, index: int) -> None:
+        super().__init__()
+        self.p, self.index = p, index
+        self.masks: Masks | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.masks is None:
+            return x
+        with dropout_by(self.masks) as mode:
+            mode.calls = self.index
+            return x * dropout(torch.ones_like(x), self.p)
 
 
 @dataclass
@@ -35,8 +55,12 @@ class Problem:
     """Updates that share an augmenter (M)."""
 
     images_per_step: int = 6
+    label_smoothing: float = 0.0
     weights: list[Tensor] = field(init=False)
     velocity: list[Tensor] = field(init=False)
+    clipped: list[bool] = field(default_factory=list, init=False)
+    """Of the updates of `unrolled_loss`."""
+
     thetas: list[list[Tensor]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,22 +84,37 @@ class Problem:
         (drawn,) = self.augmenter.draw(len(digits), generator)
         context = self.augmenter.context(self.images, self.labels)
         self.params = (drawn.double(), *context)
-        self.inner = InnerProblem(self.augment, self.loss)
+        objective = Objective(self.network, label_smoothing=self.label_smoothing)
+        self.inner = InnerProblem(
+            self.augment, lambda weights, images, *others: objective.loss(weights, images.double(), *others)
+        )
+        self.has_dropout = objective.has_dropout
+        self.plain = copy.deepcopy(self.network)
+        drops = [(name, part.p) for name, part in self.network.named_children() if isinstance(part, nn.Dropout)]
+        for index, (name, p) in enumerate(drops):
+            setattr(self.plain, name, Given(p, index))
 
     def augment(self, theta, images: Tensor, params: tuple[Tensor, ...]):
         names = [name for name, _ in self.augmenter.named_parameters()]
         return functional_call(self.augmenter, dict(zip(names, theta, strict=True)), (images, *params))
 
-    def loss(self, weights, images: Tensor, labels: Tensor, size: int) -> Tensor:
-        values = dict(zip((name for name, _ in self.network.named_parameters()), weights, strict=True))
-        values |= {name: buffer.clone() for name, buffer in self.network.named_buffers()}
-        return cross_entropy(functional_call(self.network, values, (images.double(),)), labels, reduction="sum") / size
+    def loss(self, weights, images: Tensor, labels: Tensor, size: int, masks: Masks | None = None) -> Tensor:
+        for part in self.plain.modules():
+            if isinstance(part, Given):
+                part.masks = masks
+        values = dict(zip((name for name, _ in self.plain.named_parameters()), weights, strict=True))
+        values |= {name: buffer.clone() for name, buffer in self.plain.named_buffers()}
+        scores = functional_call(self.plain, values, (images.double(),))
+        return cross_entropy(scores, labels, reduction="sum", label_smoothing=self.label_smoothing) / size
 
     def rows(self, number: int) -> slice:
         return slice(number * self.images_per_step, (number + 1) * self.images_per_step)
 
     def params_of(self, rows: slice) -> tuple[Tensor, ...]:
         return tuple(part[rows] for part in self.params)
+
+    def masks(self, number: int) -> Masks | None:
+        return Masks(number, Share(), self.images_per_step) if self.has_dropout else None
 
     def lr(self, number: int) -> float:
         return 0.1 / (1 + 0.3 * number)
@@ -100,10 +139,13 @@ class Problem:
                     params=self.params_of(rows),
                     size=self.images_per_step,
                     lr=self.lr(number),
+                    masks=self.masks(number),
                 )
             )
             augmented = self.augment(theta, self.images[rows], self.params_of(rows)).detach()
-            grads = torch.autograd.grad(self.loss(weights, augmented, self.labels[rows], self.images_per_step), weights)
+            loss = self.loss(weights, augmented, self.labels[rows], self.images_per_step, self.masks(number))
+            grads = torch.autograd.grad(loss, weights)
+            steps[-1] = replace(steps[-1], grads=list(grads))
             updated = self.sgd.step(weights, velocity, grads, self.lr(number))
             weights, velocity = updated.weights, updated.velocity
         return steps, weights
@@ -119,8 +161,12 @@ class Problem:
         for number in range(self.num_steps):
             rows = self.rows(number)
             augmented = self.augment(thetas[number // self.inner_steps], self.images[rows], self.params_of(rows))
-            loss = self.loss(weights, augmented, self.labels[rows], self.images_per_step)
-            grads = torch.autograd.grad(loss, weights, create_graph=create_graph)
+            loss = self.loss(weights, augmented, self.labels[rows], self.images_per_step, self.masks(number))
+            grads = list(torch.autograd.grad(loss, weights, create_graph=create_graph))
+            if self.sgd.clip_norm is not None:
+                norm = torch.cat([g.flatten() for g in grads]).square().sum().sqrt()
+                self.clipped.append(bool(norm > self.sgd.clip_norm))
+                grads = [g * (self.sgd.clip_norm / (norm + 1e-6)) if self.clipped[-1] else g for g in grads]
             d = [g + decay * w for g, w in zip(grads, weights, strict=True)]
             velocity = [mu * m + part for m, part in zip(velocity, d, strict=True)]
             direction = [part + mu * m for part, m in zip(d, velocity, strict=True)] if self.sgd.nesterov else velocity
@@ -150,9 +196,11 @@ def make_problem() -> MakeProblem:
         inner_steps: int = 1,
         sgd: Sgd = Sgd(),
         form: type[Augmenter] = MatrixAugmenter,
+        label_smoothing: float = 0.0,
         **options: Any,
     ) -> Problem:
-        return Problem(network, form(None, 8, **options), sgd, num_steps, inner_steps)
+        augmenter = form(None, 8, **options)
+        return Problem(network, augmenter, sgd, num_steps, inner_steps, label_smoothing=label_smoothing)
 
     torch.manual_seed(0)
     return make

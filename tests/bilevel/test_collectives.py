@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,16 @@ from dabo_ray.augment.affine import MatrixAugmenter
 from dabo_ray.augment.fixed import Flip
 from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.collectives import Collective, OneWorker, ProcessGroup
+from dabo_ray.bilevel.direct import Direct
+from dabo_ray.bilevel.estimator import Estimator
+from dabo_ray.bilevel.hypergradient import Hypergradient, adjoint_hypergradient
 from dabo_ray.bilevel.inner import Sgd
-from dabo_ray.bilevel.loop import Schedule, Training
+from dabo_ray.bilevel.learner import Learner
+from dabo_ray.bilevel.loop import Training
+from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.outer import Outer
+from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.bilevel.unrolled import unrolled_hypergradient
 from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.sources import Images, load
 from dabo_ray.models.normalize import Normalize
@@ -43,31 +51,55 @@ def part(start: int, stop: int) -> Images:
 
 
 def training(
-    share: Share, collective: Collective, *, truncation: int, batch: int, learned: bool = True, batch_norm: bool = False
+    share: Share,
+    collective: Collective,
+    *,
+    truncation: int = 1,
+    batch: int = 13,
+    learned: bool = True,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+    clip_norm: float | None = None,
+    label_smoothing: float = 0.0,
+    estimate: bool = False,
+    hypergradient: Hypergradient = adjoint_hypergradient,
+    direct: bool = False,
+    budget: float | None = None,
 ) -> Training:
     torch.manual_seed(0)
-    body: nn.Module = SmallCnn((1, 8, 8), 10, width=8)
+    small = SmallCnn((1, 8, 8), 10, width=8)
+    if dropout:
+        small.head = nn.Sequential(nn.Dropout(dropout), small.head)  # type: ignore[assignment]
+    body: nn.Module = small
+    sgd = replace(SGD, clip_norm=clip_norm)
     if batch_norm:
         body = nn.Sequential(nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
     augmenter = Float64Affine(6, 8).double()
-    outer = Outer(
-        augmenter,
-        Batches(part(200, 250), batch, 1, share, torch.device("cpu")),
-        inner_steps=2,
-        truncation=truncation,
-        sgd=SGD,
-        make_optimizer=lambda augmenter: torch.optim.SGD(augmenter.parameters(), 0.3),
-        collective=collective,
-    )
+    shared: dict[str, Any] = {
+        "inner_steps": 2,
+        "make_optimizer": lambda augmenter: torch.optim.SGD(augmenter.parameters(), 0.3),
+        "collective": collective,
+    }
+    learner: Learner = Direct(augmenter, budget=budget, **shared)
+    if not direct:
+        learner = Outer(
+            augmenter,
+            Batches(part(200, 250), batch, 1, share, torch.device("cpu")),
+            truncation=truncation,
+            sgd=sgd,
+            hypergradient=hypergradient,
+            estimator=Estimator(share=share, fraction=0.5, mirrored=augmenter.mirrored) if estimate else None,
+            **shared,
+        )
     return Training(
-        nn.Sequential(Normalize.of(part(0, 200).images), body).double(),
+        Objective(nn.Sequential(Normalize.of(part(0, 200).images), body).double(), label_smoothing=label_smoothing),
         augmenter if learned else Flip(),
-        outer=outer if learned else None,
+        learner=learner if learned else None,
         fit=Batches(part(0, 90), batch, 0, share, torch.device("cpu")),
         score=part(300, 403),
         score_name="select_accuracy",
         schedule=Schedule(epochs=3, lr=0.1),
-        sgd=SGD,
+        sgd=sgd,
         seed=0,
         collective=collective,
     )
@@ -78,9 +110,16 @@ CASES: dict[str, dict[str, Any]] = {
     "K = 3": {"truncation": 3, "batch": 16},
     "K = 1, uneven": {"truncation": 1, "batch": 13},
     "K = 3, uneven": {"truncation": 3, "batch": 13},
+    "K = 1, options": {"dropout": 0.3, "clip_norm": 0.3, "label_smoothing": 0.1},
+    "K = 3, options": {"truncation": 3, "dropout": 0.3, "clip_norm": 0.3, "label_smoothing": 0.1},
+    "K = 3, unrolled": {"truncation": 3, "clip_norm": 0.3, "hypergradient": unrolled_hypergradient},
+    "K = 3, estimated": {"truncation": 3, "dropout": 0.3, "clip_norm": 0.3, "estimate": True},
+    "stn": {"direct": True},
+    "adversarial": {"direct": True, "budget": 0.2},
     "flip, uneven": {"truncation": 1, "batch": 13, "learned": False},
     "batch norm": {"truncation": 3, "batch": 16, "batch_norm": True},
 }
+RESUMED = ["K = 3", "K = 3, options", "stn", "batch norm"]
 WITHOUT_STATISTICS = [name for name in CASES if name != "batch norm"]
 
 
@@ -92,10 +131,10 @@ def result(run: Training, first_epochs: int = 0) -> dict[str, Any]:
     # The tensors of a state are those that training goes on with.
     state = copy.deepcopy(run.state_dict()) if first_epochs else None
     records = [{name: value for name, value in record.items() if name != "seconds"} for record in epochs]
-    augmenter = [part.detach() for part in run.outer.augmenter.parameters()] if run.outer is not None else []
+    augmenter = [part.detach() for part in run.learner.augmenter.parameters()] if run.learner is not None else []
     weights = [part.detach() for part in run.weights]
     return {
-        "records": records, "weights": weights, "augmenter": augmenter, "buffers": list(run.buffers.values()),
+        "records": records, "weights": weights, "augmenter": augmenter, "buffers": list(run.objective.buffers.values()),
         "state": state,
     }  # fmt: skip
 
@@ -106,7 +145,7 @@ def worker(rank: int, folder: Path) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORKERS)
     share, collective = Share(rank, WORKERS), ProcessGroup()
     results = {name: result(training(share, collective, **settings)) for name, settings in CASES.items()}
-    for name in ("K = 3", "batch norm"):
+    for name in RESUMED:
         begun = result(training(share, collective, **CASES[name]), first_epochs=1)
         if rank == 0:
             torch.save(begun["state"], folder / "state")
@@ -150,7 +189,7 @@ def test_workers_agree_to_the_last_bit(of_workers, name: str) -> None:
         assert all(torch.equal(a, b) for a, b in zip(one[kind], other[kind], strict=True)), kind
 
 
-@pytest.mark.parametrize("name", ["K = 3", "batch norm"])
+@pytest.mark.parametrize("name", RESUMED)
 def test_workers_resume_from_the_checkpoint_of_the_first(of_workers, name: str) -> None:
     for of_worker in of_workers:
         resumed, whole = of_worker[f"{name}, resumed"], of_worker[name]

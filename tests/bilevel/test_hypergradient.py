@@ -112,7 +112,7 @@ def test_closed_form_of_a_quadratic(num_steps: int, momentum: float, decay: floa
     sgd = Sgd(momentum=momentum, weight_decay=decay, nesterov=nesterov)
     problem = InnerProblem(
         augment=lambda theta, images, params: images + theta[0],
-        loss=lambda weights, augmented, labels, size: (weights[0] - augmented).square().sum() / 2,
+        loss=lambda weights, augmented, labels, size, masks: (weights[0] - augmented).square().sum() / 2,
     )
 
     def scalar(value: float) -> torch.Tensor:

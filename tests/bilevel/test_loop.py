@@ -17,8 +17,10 @@ from dabo_ray.augment.fixed import FIXED, FixedAugmentation, Flip, Identity
 from dabo_ray.augment.learned import Frozen
 from dabo_ray.bilevel.collectives import OneWorker
 from dabo_ray.bilevel.inner import Sgd
-from dabo_ray.bilevel.loop import Diverged, Schedule, Training
+from dabo_ray.bilevel.loop import Diverged, Training
+from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.outer import Outer
+from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.sources import Images, load
 from dabo_ray.models.normalize import Normalize
@@ -76,9 +78,9 @@ def training(
             collective=OneWorker(),
         )
     return Training(
-        network(batch_norm=batch_norm).to(device),
+        Objective(network(batch_norm=batch_norm).to(device)),
         augmentation,
-        outer=outer,
+        learner=outer,
         fit=Batches(part(0, 90), BATCH, derive(seed, "fit"), Share(), device),
         score=part(300, 400),
         score_name=score_name,
@@ -102,7 +104,7 @@ class OrdinaryLoop:
     """Training as every PyTorch tutorial has it, with the run's batches, noise and augmenters."""
 
     def __init__(self, run: Training, thetas) -> None:
-        self.net = copy.deepcopy(run.classifier).train()
+        self.net = copy.deepcopy(run.objective.classifier).train()
         optimizer = torch.optim.SGD(self.net.parameters(), 1.0, momentum=0.9, weight_decay=5e-4, nesterov=True)
         steps = run.schedule.epochs * len(run.fit)
         cosine = torch.optim.lr_scheduler.LambdaLR(
@@ -127,11 +129,13 @@ class OrdinaryLoop:
 
 
 def assert_equals(run: Training, ordinary: OrdinaryLoop) -> None:
-    for ours, trained, first in zip(run.weights, ordinary.net.parameters(), run.classifier.parameters(), strict=True):
+    for ours, trained, first in zip(
+        run.weights, ordinary.net.parameters(), run.objective.classifier.parameters(), strict=True
+    ):
         torch.testing.assert_close(ours, trained, rtol=1e-5, atol=1e-6)
         assert not torch.equal(ours, first)
     for name, theirs in ordinary.net.named_buffers():
-        torch.testing.assert_close(run.buffers[name], theirs, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(run.objective.buffers[name], theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
@@ -145,8 +149,8 @@ def test_without_an_outer_problem_it_is_ordinary_training(name: str, batch_norm:
 @pytest.mark.parametrize(("inner_steps", "truncation"), [(1, 1), (1, 3), (4, 1), (4, 3), (2, 7)])
 def test_with_one_the_classifier_trains_as_ordinarily_on_the_same_augmenters(inner_steps, truncation) -> None:
     run = training(augmenter(), inner_steps=inner_steps, truncation=truncation)
-    assert run.outer is not None
-    learner, thetas, step = run.outer, [], run._step
+    assert run.learner is not None
+    learner, thetas, step = run.learner, [], run._step
 
     def watched(number: int):
         thetas.append(learner.theta)
@@ -154,12 +158,12 @@ def test_with_one_the_classifier_trains_as_ordinarily_on_the_same_augmenters(inn
 
     run._step = watched  # type: ignore[method-assign]
     records(run)
-    assert int(run.buffers["1.1.num_batches_tracked"]) == 15
+    assert int(run.objective.buffers["1.1.num_batches_tracked"]) == 15
     assert_equals(run, OrdinaryLoop(run, thetas))
     # 15 updates of the classifier, 5 in each epoch: the count goes on across epochs.
     changed = [number for number in range(1, 15) if not torch.equal(thetas[number][0], thetas[number - 1][0])]
     assert changed == [number for number in range(1, 15) if number % inner_steps == 0]
-    assert run.outer.updates == 15 // inner_steps
+    assert run.learner.updates == 15 // inner_steps
 
 
 def test_same_seed_same_records_whatever_the_global_generator() -> None:
@@ -201,7 +205,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(stop: int, inner_steps: int, tru
     assert [record["train_loss"] for record in begun] == [record["train_loss"] for record in expected[:stop]]
     assert rest == expected[stop:]
     assert_same(second.weights, whole.weights)
-    assert_same(second.buffers.values(), whole.buffers.values())
+    assert_same(second.objective.buffers.values(), whole.objective.buffers.values())
 
 
 def test_a_fixed_augmentation_resumes_too() -> None:
@@ -228,7 +232,7 @@ def test_the_state_after_an_epoch_follows_from_the_checkpoint_of_any_worker() ->
     run = training(augmenter(), truncation=4)
     next(run.epochs())
     state = run.state_dict()
-    assert [set(kept) for kept in state["outer"]["window"]] == [{"weights", "theta"}] * 3
+    assert [set(kept) for kept in state["learner"]["window"]] == [{"weights", "theta", "grads"}] * 3
 
 
 def test_test_is_scored_once_and_select_after_every_epoch() -> None:
@@ -285,6 +289,33 @@ def test_images_that_are_not_numbers_end_the_run() -> None:
     assert all(math.isfinite(value) for value in found[0].values())
 
 
+@pytest.mark.parametrize("can_look", [True, False])
+def test_the_weights_are_those_before_the_bad_step(can_look: bool) -> None:
+    """Where values cannot be looked at, the rest of the epoch runs on and changes nothing."""
+    run, good = training(Broken(8)), training(Identity())
+    run.can_look = can_look
+    found, message = run_to_divergence(run)
+    assert (len(found), message) == (1, "diverged at epoch 2, step 3")
+    good.objective.classifier.train()
+    for number in range(7):
+        good._step(number)
+    assert_same(run.weights, good.weights)
+    assert_same(run.velocity, good.velocity)
+    assert_same(run.objective.buffers.values(), good.objective.buffers.values())
+
+
+@pytest.mark.parametrize("can_look", [True, False])
+def test_a_hypergradient_that_is_not_a_number_does_not_reach_the_augmenter(can_look: bool) -> None:
+    run = training(augmenter())
+    run.can_look = can_look
+    assert run.learner is not None
+    before = run.learner.theta
+    run.learner.hypergradient = lambda *_: [torch.full_like(part, math.nan) for part in before]  # type: ignore[attr-defined]
+    found, message = run_to_divergence(run)
+    assert (found, message) == ([], "diverged at epoch 1, step 1")
+    assert_same(run.learner.augmenter.parameters(), before)
+
+
 @pytest.mark.parametrize("learned", [False, True])
 def test_too_large_a_step_ends_the_run(learned: bool) -> None:
     run = training(augmenter() if learned else Identity(), lr=1e12, batch_norm=False)
@@ -308,10 +339,10 @@ def test_steps_stay_on_the_device_and_never_wait_for_it(kind, inner_steps, trunc
     learned = augmenter().to("meta")
     made = learned if kind == "learned" else Frozen(learned) if kind == "frozen" else FIXED[kind]()
     run = training(made, inner_steps=inner_steps, truncation=truncation, device=torch.device("meta"))
-    run.classifier.train()
+    run.objective.classifier.train()
     for number in range(4):
-        assert run._step(number).device.type == "meta"
-    assert {part.device.type for part in (*run.weights, *run.velocity, *run.buffers.values())} == {"meta"}
+        assert {value.device.type for value in run._step(number).values()} == {"meta"}
+    assert {part.device.type for part in (*run.weights, *run.velocity, *run.objective.buffers.values())} == {"meta"}
 
 
 @pytest.mark.filterwarnings("ignore:.*meta parameter")
@@ -319,10 +350,10 @@ def test_a_run_resumes_on_another_device() -> None:
     first = training(augmenter(), truncation=3)
     next(first.epochs())
     second = training(augmenter(), truncation=3, device=torch.device("meta"))
-    assert second.outer is not None
+    assert second.learner is not None
     second.load_state_dict(first.state_dict())
-    second.classifier.train()
+    second.objective.classifier.train()
     second._step(5)
-    for step in second.outer.window:
+    for step in second.learner.window:
         parts = (*step.weights, *step.theta, *step.params, step.images, step.labels)
         assert {part.device.type for part in parts} == {"meta"}

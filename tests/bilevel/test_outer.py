@@ -13,8 +13,10 @@ from dabo_ray.augment.fixed import Identity
 from dabo_ray.bilevel.collectives import OneWorker
 from dabo_ray.bilevel.hypergradient import inner_gradient
 from dabo_ray.bilevel.inner import Sgd
-from dabo_ray.bilevel.loop import Record, Schedule, Training
+from dabo_ray.bilevel.loop import Record, Training
+from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.outer import Outer
+from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.shift import Shift
 from dabo_ray.data.sources import Images, load
@@ -59,9 +61,10 @@ def test_an_update_descends_the_outer_loss(make_problem, relative_error, truncat
     steps, weights = problem.window()
     learner.window.extend(steps)
     before = learner.theta
-    loss, norm = learner.update(
+    found = learner.update(
         problem.inner, weights, inner_gradient(problem.inner, steps[-1], in_weights=truncation > 1)[1]
     )
+    loss, norm = found["outer_loss"], found["hypergradient_norm"]
     moved = [old - new for old, new in zip(before, learner.theta, strict=True)]
     expected = problem.unrolled_hypergradient()
     # Outer images come as bytes over 255 in float32.
@@ -82,9 +85,9 @@ def test_updates_go_through_all_outer_images_in_turn(make_problem) -> None:
     seen = []
     loss = problem.inner.loss
 
-    def watched(weights, images, labels, size):
+    def watched(weights, images, labels, size, masks):
         seen.append(images)
-        return loss(weights, images, labels, size)
+        return loss(weights, images, labels, size, masks)
 
     object.__setattr__(problem.inner, "loss", watched)
     for _ in range(4):
@@ -120,9 +123,9 @@ def trained(seed: int, *, learned: bool, inner_steps: int, truncation: int) -> l
             collective=OneWorker(),
         )
     run = Training(
-        torch.nn.Sequential(Normalize.of(roles.fit.images), SmallCnn((1, 8, 8), 10, width=16)),
+        Objective(torch.nn.Sequential(Normalize.of(roles.fit.images), SmallCnn((1, 8, 8), 10, width=16))),
         augmenter if learned else Identity(),
-        outer=learner,
+        learner=learner,
         fit=Batches(roles.fit, 64, derive(seed, "fit"), Share(), CPU),
         score=roles.score,
         score_name="select_accuracy",

@@ -72,7 +72,7 @@ def test_asking_for_what_was_declined_is_an_error() -> None:
 
 
 def test_declined_weights_cost_no_weight_gradient() -> None:
-    """Each convolution goes back to its input twice. Weights share these calls but for d(gx)/d(weight) of the second."""
+    """Each goes back to its input twice; weights share these calls, but for d(gx)/d(weight) of the second."""
     calls = {}
     for in_weights in (False, True):
         convs = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.Tanh(), nn.Conv2d(4, 4, 3, bias=False))

@@ -214,11 +214,11 @@ def test_what_was_learned_is_frozen(order, tmp_path):
     online = replace(order, trial=trial_of(phase=Phase.FINAL, augmenter__hidden=16))
     runner = Runner.alone()
     learned_record = runner.answer(replace(online, epoch=EPOCHS)).record
-    assert runner._training is not None and runner._training.outer is not None
-    learned = runner._training.outer.augmenter
+    assert runner._training is not None and runner._training.learner is not None
+    learned = runner._training.learner.augmenter
     trial = replace(online.trial, name="frozen", method="frozen", origin=online.trial.name)
     record = runner.answer(replace(online, trial=trial, epoch=EPOCHS)).record
-    assert runner._training.outer is None
+    assert runner._training.learner is None
     augmentation = runner._training.augmentation
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     params = learned.draw(4, torch.Generator().manual_seed(3))

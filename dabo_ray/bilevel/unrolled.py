@@ -1,0 +1,88 @@
+"""The hypergradient by double backward through all updates of a window at once: plain, and as large as the window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from dabo_ray.bilevel.collectives import Collective
+from dabo_ray.bilevel.hypergradient import InnerGradient, InnerProblem, InnerStep, inner_gradient
+from dabo_ray.bilevel.inner import Sgd, Tensors
+
+
+def unrolled_hypergradient(
+    problem: InnerProblem,
+    window: Sequence[InnerStep],
+    outer_grad: Sequence[Tensor],
+    sgd: Sgd,
+    collective: Collective,
+    latest: InnerGradient | None = None,
+    estimate: Callable[[InnerStep], InnerStep] | None = None,
+) -> Tensors:
+    """As `adjoint_hypergradient`, by one graph over the window; memory grows with the window's activations.
+
+    The graph is made anew from the window. An update is an affine function of the velocity before it, so the window's
+    first velocity may be taken as zero: the weights' values are those of the window, only their derivatives are the
+    graph's. The latest gradient is of use only for a window of one update, others need it as part of the graph.
+    """
+    weights = window[0].weights
+    velocity: Tensors = [torch.zeros_like(weight) for weight in weights]
+    gradients: list[InnerGradient] = []
+    for step in window:
+        # Values of the window; derivatives of the graph so far.
+        weights = [value.detach() + (w - w.detach()) for value, w in zip(step.weights, weights, strict=True)]
+        if latest is not None and len(window) == 1:
+            gradient = latest
+        else:
+            stand_in = step if estimate is None else estimate(step)
+            shared = list(_Shared.apply(collective, *weights))
+            gradient = inner_gradient(problem, replace(stand_in, weights=shared), in_weights=len(window) > 1)[1]
+        grads = list(_Summed.apply(collective, *gradient.grads))
+        if sgd.clip_norm is not None:
+            exact = zip(step.grads, grads, strict=True)
+            grads = sgd.clipped([value + (grad - grad.detach()) for value, grad in exact])
+        weights, velocity = _update(sgd, weights, velocity, grads, step.lr)
+        gradients.append(gradient)
+    of_images = torch.autograd.grad(weights, [gradient.augmented for gradient in gradients], list(outer_grad))
+    total = [torch.zeros_like(weight) for weight in window[-1].theta]
+    for step, gradient, of_image in zip(window, gradients, of_images, strict=True):
+        torch._foreach_add_(total, torch.autograd.grad(gradient.produced, step.theta, of_image))
+    return collective.sum(total)
+
+
+def _update(sgd: Sgd, weights: Tensors, velocity: Tensors, grads: Tensors, lr: float) -> tuple[Tensors, Tensors]:
+    """`Sgd.step` of clipped gradients, with its graph."""
+    d = [grad + sgd.weight_decay * weight for grad, weight in zip(grads, weights, strict=True)]
+    velocity = [sgd.momentum * m + part for m, part in zip(velocity, d, strict=True)]
+    direction = [part + sgd.momentum * m for part, m in zip(d, velocity, strict=True)] if sgd.nesterov else velocity
+    return [weight - lr * part for weight, part in zip(weights, direction, strict=True)], velocity
+
+
+class _Summed(Function):
+    """A sum over workers that all of them use alike: what flows back to it is the same on each already."""
+
+    @staticmethod
+    def forward(ctx: Any, collective: Collective, *parts: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part.clone() for part in collective.sum(parts))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        return None, *grads
+
+
+class _Shared(Function):
+    """What is the same on all workers, each of which uses it on images of its own: what flows back is summed."""
+
+    @staticmethod
+    def forward(ctx: Any, collective: Collective, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.collective = collective
+        return tuple(tensor.clone() for tensor in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        return None, *ctx.collective.sum(grads)

@@ -1,0 +1,83 @@
+"""Hypergradients of both engines under the options of ordinary training, against unrolled training in float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from dabo_ray.bilevel.collectives import OneWorker
+from dabo_ray.bilevel.hypergradient import Hypergradient, adjoint_hypergradient, inner_gradient
+from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.unrolled import unrolled_hypergradient
+from dabo_ray.models.small_cnn import SmallCnn
+
+ENGINES: dict[str, Hypergradient] = {"adjoint": adjoint_hypergradient, "unrolled": unrolled_hypergradient}
+PLAIN = Sgd()
+MOMENTUM = Sgd(momentum=0.9, weight_decay=1e-2)
+NESTEROV = Sgd(momentum=0.9, weight_decay=1e-2, nesterov=True)
+
+
+def with_dropout() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(6, 8, 3, 2), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5),
+        nn.Linear(32, 10),
+    )  # fmt: skip
+
+
+def batch_norm() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(54, 10))
+
+
+def group_norm() -> nn.Module:
+    return SmallCnn((1, 8, 8), 10, width=8)
+
+
+CASES = [
+    # network, K, M, rule, clip_norm, label_smoothing: each value of one with each of its neighbours
+    (with_dropout, 1, 1, PLAIN, None, 0.0),
+    (with_dropout, 3, 4, NESTEROV, 0.1, 0.2),
+    (with_dropout, 5, 1, MOMENTUM, 1e9, 0.0),
+    (batch_norm, 1, 1, NESTEROV, 0.1, 0.0),
+    (batch_norm, 2, 1, MOMENTUM, None, 0.2),
+    (batch_norm, 5, 4, PLAIN, 0.1, 0.1),
+    (group_norm, 1, 4, MOMENTUM, 0.1, 0.2),
+    (group_norm, 2, 4, PLAIN, 1e9, 0.0),
+    (group_norm, 3, 1, NESTEROV, None, 0.0),
+    (group_norm, 5, 1, MOMENTUM, 0.1, 0.0),
+]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("network", "num_steps", "inner_steps", "rule", "clip_norm", "label_smoothing"), CASES)
+def test_equals_unrolled_training(
+    make_problem, relative_error, engine, network, num_steps, inner_steps, rule, clip_norm, label_smoothing
+) -> None:
+    sgd = replace(rule, clip_norm=clip_norm)
+    problem = make_problem(
+        network(), num_steps=num_steps, inner_steps=inner_steps, sgd=sgd, label_smoothing=label_smoothing
+    )
+    expected = problem.unrolled_hypergradient()
+    assert torch.cat([part.flatten() for part in expected]).norm() > 1e-4
+    if clip_norm is not None:
+        assert set(problem.clipped) == {clip_norm < 1}
+    steps, weights = problem.window()
+    outer_grad = problem.outer_grad(weights)
+    at_hand = inner_gradient(problem.inner, steps[-1], in_weights=num_steps > 1)[1]
+    for latest in (None, at_hand):
+        ours = ENGINES[engine](problem.inner, steps, outer_grad, sgd, OneWorker(), latest)
+        assert relative_error(ours, expected) < 1e-9
+
+
+@pytest.mark.parametrize("clip_norm", [0.1, 1e9])
+def test_clips_as_torch_does(clip_norm: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    grads = [torch.randn(shape, dtype=torch.float64, generator=generator) for shape in ((3, 4), (5,))]
+    theirs = [torch.zeros_like(grad, requires_grad=True) for grad in grads]
+    for weight, grad in zip(theirs, grads, strict=True):
+        weight.grad = grad.clone()
+    torch.nn.utils.clip_grad_norm_(theirs, clip_norm)
+    for ours, weight in zip(Sgd(clip_norm=clip_norm).clipped(grads), theirs, strict=True):
+        torch.testing.assert_close(ours, weight.grad, rtol=1e-12, atol=0)
