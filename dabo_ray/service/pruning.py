@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from dabo_ray.config import Study
@@ -82,4 +84,5 @@ def are_worse(ours: Sequence[float], theirs: Sequence[float], p_value: float) ->
     curves = [dict(enumerate(values)) for values in (theirs, ours)]
     memory.add_trial(optuna.trial.create_trial(value=sum(theirs) / len(theirs), intermediate_values=curves[0]))
     trial = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=curves[1])
-    return optuna.pruners.WilcoxonPruner(p_threshold=p_value).prune(memory, trial)
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+        return optuna.pruners.WilcoxonPruner(p_threshold=p_value).prune(memory, trial)

@@ -7,7 +7,6 @@ settings the sampler is shown.
 from __future__ import annotations
 
 import heapq
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -81,9 +80,10 @@ def _steps(entry: Entry, known: Mapping[str, Any]) -> Sequence[Any]:
     if isinstance(entry, IntRange):
         return range(int(low), int(high) + 1)
     steps = entry.steps or 2
-    if entry.log:
-        return [math.exp(math.log(low) + index * math.log(high / low) / (steps - 1)) for index in range(steps)]
-    return [low + index * (high - low) / (steps - 1) for index in range(steps)]
+    shares = [index / (steps - 1) for index in range(steps)]
+    between = [low * (high / low) ** share if entry.log else low + share * (high - low) for share in shares]
+    # Rounding must not lead out of the range.
+    return [low, *between[1:-1], high]
 
 
 def _known(study: Study, values: Mapping[str, Any]) -> dict[str, Any]:
