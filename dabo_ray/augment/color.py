@@ -88,17 +88,14 @@ def adjust_tones(images: Tensor, tones: Tones, keys: Tensor) -> Tensor:
 
 def _blend_in_order(images: Tensor, factors: Tensor, order: Tensor, included: Tensor) -> Tensor:
     """The blends that are included for each image, in its order; the others with a factor of 1, which is exact."""
-    is_grey = images.shape[1] == 1
-    factors = torch.where(included, factors, torch.ones_like(factors)).gather(1, order)
-    for place, factor in zip(order.unbind(1), factors.unbind(1), strict=True):
-        kind = ops.per_image(place)
+    if images.shape[1] == 1:
+        included = included & (torch.arange(3, device=included.device) < 2)
+    shares = torch.where(included, factors, torch.ones_like(factors)).gather(1, order)
+    for place, share in zip(order.unbind(1), shares.unbind(1), strict=True):
         grey = ops.grayscale(images)
-        other = torch.where(kind == 1, grey.mean(dim=(1, 2, 3), keepdim=True), grey)
-        other = torch.where(kind == 0, torch.zeros_like(other), other)
-        share = ops.per_image(factor)
-        if is_grey:
-            share = torch.where(kind == 2, torch.ones_like(share), share)
-        images = (images * share + other * (1 - share)).clamp(0, 1)
+        of_mean, of_grey = (ops.per_image((1 - share) * (place == kind)) for kind in (1, 2))
+        other = grey * of_grey + grey.mean(dim=(1, 2, 3), keepdim=True) * of_mean
+        images = (images * ops.per_image(share) + other).clamp(0, 1)
     return images
 
 

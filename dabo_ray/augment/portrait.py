@@ -29,23 +29,34 @@ INVISIBLE = 1e-4
 
 
 @torch.no_grad()
-def draw_samples(augmenter: Augmenter) -> dict[str, Tensor]:
-    """`Augmenter.samples` of `NUM_DRAWS` draws; all classes alike, and a grey image where the image decides."""
+def draw_samples(augmenter: Augmenter, label: int | None = None) -> dict[str, Tensor]:
+    """`Augmenter.samples` of `NUM_DRAWS` draws, for one class or all alike; of a grey image where the image decides."""
+    if label is not None and not 0 <= label < augmenter.num_classes:
+        raise ValueError(f"got label {label}; this augmenter knows {augmenter.num_classes} classes, counted from 0")
     weight = next(augmenter.parameters())
     (drawn,) = augmenter.draw(NUM_DRAWS, torch.Generator().manual_seed(0))
     images = torch.full((NUM_DRAWS, 1, 1, 1), 0.5, device=weight.device)
     labels = torch.arange(NUM_DRAWS, device=weight.device) % max(1, augmenter.num_classes)
+    if label is not None:
+        labels = torch.full_like(labels, label)
     samples = augmenter.samples(drawn.to(weight), *augmenter.context(images, labels))
     return {name: values.detach().cpu().double() for name, values in samples.items()}
 
 
-def describe(augmenter: Augmenter) -> str:
+def describe(augmenter: Augmenter, label: int | None = None) -> str:
     """A line for each thing that is done to a picture: how often, its spread, and a range with 95 % of the draws.
 
     The spread is the standard deviation. Angles are in degrees, counter-clockwise; translations in percent of the side,
     to the right and down; factors say by how much a picture is magnified or a tone is strengthened.
+
+    Args:
+        augmenter: whose distribution.
+        label: the class that is meant, if the distribution depends on it; None for all alike.
+
+    Raises:
+        ValueError: there is no such class.
     """
-    samples = draw_samples(augmenter)
+    samples = draw_samples(augmenter, label)
     lines = []
     for name, values in _shown(samples).items():
         words = _words(name)
@@ -64,18 +75,22 @@ def describe(augmenter: Augmenter) -> str:
         lines.append(f"{line}; {often}" if often else line)
     head = f"Each image is changed by its own draw: {', '.join(augmenter.operations)}."
     if augmenter.conditioning == "class":
-        head += f" It depends on the class; the figures are over all {augmenter.num_classes} classes alike."
+        whose = f"over all {augmenter.num_classes} classes alike" if label is None else f"for class {label}"
+        head += f" It depends on the class; the figures are {whose}."
     if augmenter.conditioning == "image":
         head += " It depends on the image; the figures are for a grey one."
     return "\n".join([head, *(lines or ["Nothing is changed."])])
 
 
-def draw_distribution(augmenter: Augmenter, target: str | PathLike[str] | Axes | None = None) -> Axes:
+def draw_distribution(
+    augmenter: Augmenter, target: str | PathLike[str] | Axes | None = None, label: int | None = None
+) -> Axes:
     """Draws a histogram for each quantity, the value that changes nothing in the middle.
 
     Args:
         augmenter: whose distribution.
         target: a file to write, axes to draw on, or None for a new figure.
+        label: see `describe`.
 
     Returns:
         The axes that were drawn on.
@@ -83,7 +98,7 @@ def draw_distribution(augmenter: Augmenter, target: str | PathLike[str] | Axes |
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    samples = draw_samples(augmenter)
+    samples = draw_samples(augmenter, label)
     shown = _shown(samples)
     axes = target if isinstance(target, Axes) else Figure((8, 1 + 0.5 * len(shown)), layout="constrained").subplots()
     for row, (name, values) in enumerate(reversed(shown.items())):

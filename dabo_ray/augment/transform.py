@@ -116,20 +116,21 @@ class LearnedTransform(v2.Transform):  # type: ignore[misc]
             augmented = augmented.mul(255).round().clamp(0, 255).to(torch.uint8)
         return augmented.reshape(images.shape)
 
-    def describe(self) -> str:
-        """The learned distribution in words and numbers, see `portrait.describe`."""
-        return describe(self.augmenter)
+    def describe(self, label: int | None = None) -> str:
+        """The learned distribution, or that for one class, in words and numbers; see `portrait.describe`."""
+        return describe(self.augmenter, label)
 
-    def plot(self, target: str | PathLike[str] | Axes | None = None) -> Axes:
-        """Draws the learned distribution with matplotlib.
+    def plot(self, target: str | PathLike[str] | Axes | None = None, label: int | None = None) -> Axes:
+        """Draws the learned distribution, or that for one class, with matplotlib.
 
         Args:
             target: a file to write, axes to draw on, or None for a new figure.
+            label: the class that is meant, if the distribution depends on it; None for all alike.
 
         Returns:
             The axes that were drawn on.
         """
-        return draw_distribution(self.augmenter, target)
+        return draw_distribution(self.augmenter, target, label)
 
     def extra_repr(self) -> str:
         """What `print` shows in brackets: the operations."""

@@ -63,6 +63,15 @@ def test_images_stay_images(name, form, channels, dtype) -> None:
     assert not torch.equal(once, augmenter(images, *params_for(augmenter, images, seed=5)))
 
 
+@pytest.mark.parametrize("name", AUGMENTERS)
+def test_autocast_does_not_blur_what_is_done(name) -> None:
+    augmenter, images = made(name), pictures()
+    params = params_for(augmenter, images)
+    expected = augmenter(images, *params)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(augmenter(images, *params), expected)
+
+
 @pytest.mark.parametrize(("name", "form"), CASES)
 def test_each_image_depends_on_its_own_row(name, form) -> None:
     augmenter, images = made(name, form), pictures()

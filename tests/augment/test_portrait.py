@@ -68,6 +68,17 @@ def test_conditions_are_told() -> None:
     assert "grey" in describe(AffineAugmenter(conditioning="image"))
 
 
+def test_one_class_or_all() -> None:
+    made = AffineAugmenter(conditioning="class", num_classes=2, operations=["rotation"])
+    with torch.no_grad():
+        made.class_log_spread[1] = math.log(4)
+    spreads = [numbers(describe(made, label), "rotation")[0] for label in (0, 1, None)]
+    assert spreads == pytest.approx([2.9, 11.5, math.sqrt((2.86**2 + 11.4**2) / 2)], rel=0.03)
+    for augmenter, label in ((made, 2), (AffineAugmenter(), 0)):
+        with pytest.raises(ValueError, match=f"label {label}"):
+            describe(augmenter, label)
+
+
 def test_plot_writes_a_file_and_draws_on_axes(tmp_path) -> None:
     transform = LearnedTransform(with_spreads(0.2, 0.1, 0.05, 0.05, 0.1, 0.1))
     transform.plot(tmp_path / "learned.png")
