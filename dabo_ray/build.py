@@ -26,11 +26,11 @@ from dabo_ray.bilevel.schedule import Schedule, step_size_factor
 from dabo_ray.bilevel.shrinkage import ShrunkAdam
 from dabo_ray.bilevel.unrolled import unrolled_hypergradient
 from dabo_ray.config import Augmenter as AugmenterConfig
-from dabo_ray.config import Bilevel, Study
+from dabo_ray.config import Bilevel, Data, Study
 from dabo_ray.config import Classifier as ClassifierConfig
 from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.shift import Shift
-from dabo_ray.data.sources import load
+from dabo_ray.data.sources import Reading, load
 from dabo_ray.data.splits import Pools, make_pools
 from dabo_ray.models.imagenet import imagenet_resnet
 from dabo_ray.models.normalize import Normalize
@@ -81,13 +81,19 @@ def make_study_pools(study: Study) -> Pools:
     """
     data = study.data
     return make_pools(
-        load(data.name, Path(data.root)),
+        load(data.name, data.root, reading(data)),
         seed=study.seed,
         select_fraction=data.select_fraction,
         test_fraction=data.test_fraction or TEST_FRACTION,
         num_labels=data.num_labels,
         shift=Shift(**data.shift.model_dump()),
     )
+
+
+def reading(data: Data) -> Reading:
+    """How the study's data set is read."""
+    streaming = None if data.streaming == "auto" else data.streaming == "always"
+    return Reading(cache=data.cache, image_size=data.image_size, streaming=streaming, fold=data.fold)
 
 
 def make_training(
@@ -227,15 +233,14 @@ def make_estimator(config: Bilevel, augmenter: Augmenter, share: Share) -> Estim
 
 def make_classifier(config: ClassifierConfig, pools: Pools, seed: int, device: torch.device) -> nn.Module:
     """The network with its first weights, standardising its inputs by the labelled images."""
-    images = pools.labelled.images
     with _seeded(derive(seed, "classifier")):
-        network = CLASSIFIERS[config.name](config, tuple(images.shape[1:]), pools.num_classes)  # type: ignore[arg-type]
+        network = CLASSIFIERS[config.name](config, pools.labelled.shape, pools.num_classes)
     if config.dropout:
         # torchvision names the last layer `fc`.
         last = "fc" if hasattr(network, "fc") else "head"
         setattr(network, last, nn.Sequential(nn.Dropout(config.dropout), getattr(network, last)))
     memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-    return nn.Sequential(Normalize.of(images), network).to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
+    return nn.Sequential(Normalize.of(pools.sample), network).to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
 
 
 def make_augmentation(

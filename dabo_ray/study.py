@@ -73,7 +73,7 @@ def extended_keys(options: argparse.Namespace) -> list[str]:
 def run(study: Study, options: argparse.Namespace) -> int:
     """Runs a checked study."""
     from dabo_ray.build import make_study_pools
-    from dabo_ray.data.sources import DataError
+    from dabo_ray.data.images import DataError
     from dabo_ray.report import leading_comment
     from dabo_ray.service.folder import held_folder
 

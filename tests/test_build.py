@@ -15,7 +15,8 @@ from dabo_ray.augment.fixed import FIXED, FixedAugmentation
 from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.config import Augmenter as AugmenterConfig
 from dabo_ray.config import Baseline, Bilevel, Classifier, Data, Study
-from dabo_ray.data.sources import READERS, DataError
+from dabo_ray.data.images import DataError
+from dabo_ray.data.sources import FORMATS
 from dabo_ray.data.splits import Pools
 from dabo_ray.trials import LEARNED, Phase, Trial
 
@@ -33,9 +34,9 @@ def names(annotation: Any) -> set[str]:
         (Classifier.model_fields["name"].annotation, build.CLASSIFIERS),
         (AugmenterConfig.model_fields["name"].annotation, AUGMENTERS),
         (AugmenterConfig.model_fields["optimizer"].annotation, build.OPTIMIZERS),
-        (Data.model_fields["name"].annotation, READERS),
         (Baseline, {**FIXED, build.RANDOM: None, build.STN: None, build.ADVERSARIAL: None}),
         (Bilevel.model_fields["engine"].annotation, build.ENGINES),
+        (Data.model_fields["name"].annotation, {**FORMATS, "digits": None}),
     ],
     ids=["classifier", "augmenter", "optimizer", "data", "baselines", "engine"],
 )
@@ -128,7 +129,7 @@ def test_a_training_has_the_images_of_its_trial(method: str, phase: Phase, study
     roles = pools.roles(
         learned=method == "learned", final=phase is Phase.FINAL, outer_fraction=study.data.outer_fraction, seed=1
     )
-    assert torch.equal(training.fit.images, roles.fit.images)
+    assert torch.equal(training.fit.images.images, roles.fit.images)
     assert torch.equal(training.score.images, roles.score.images)
     assert training.score_name == ("test_accuracy" if phase is Phase.FINAL else "select_accuracy")
     assert (training.learner is None) == (method not in build.LEARNING)
@@ -143,7 +144,7 @@ def test_pools_follow_the_study(make_study: StudyMaker):
 
 
 def test_data_that_is_not_there(make_study: StudyMaker):
-    with pytest.raises(DataError, match=r"CIFAR-10 .*download=True"):
+    with pytest.raises(DataError, match=r"CIFAR-10 .*--download"):
         build.make_study_pools(make_study("data={name: cifar10}"))
 
 

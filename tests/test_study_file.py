@@ -207,7 +207,7 @@ def test_every_problem_is_named_once(tmp_path: Path):
     text = """
 study: a b
 seed: x
-data: {name: mnist, outer_fraction: 2, rot: 3}
+data: {name: svhn, outer_fraction: 2, rot: 3}
 classifer: {}
 classifier: {name: vgg, lr: -1, momentum: 0, nesterov: true}
 augmenter: {name: warp}

@@ -1,27 +1,56 @@
-"""What a classifier gets right."""
+"""What a classifier gets right; of an image in patches, whether its patches outvote the wrong classes."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
 
 from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.inner import Tensors
 from dabo_ray.bilevel.objective import Objective
-from dabo_ray.data.loader import Share, to_unit
-from dabo_ray.data.sources import Images
+from dabo_ray.data.images import Images
+from dabo_ray.data.loader import Share, in_order, to_unit
 
 BATCH = 512
+LARGE_SIDE = 64
+"""Of images larger than this square, fewer are judged at once."""
 
 
 @torch.no_grad()
 def accuracy(objective: Objective, weights: Tensors, images: Images, share: Share, collective: Collective) -> float:
-    """Percent of images whose class has the highest score; every worker judges its share, and all must take part."""
+    """Percent of images whose class has the highest score; every worker judges its share, and all must take part.
+
+    Patches (`images.groups`) each vote for a class of their image, and the sum of their probabilities decides a tie.
+    """
     objective.classifier.eval()
     device = weights[0].device
-    mine = images.take(share.of(torch.arange(len(images))))
+    _, height, width = images.shape
+    batch_size = max(1, BATCH * LARGE_SIDE**2 // max(LARGE_SIDE**2, height * width))
     right = torch.zeros((), device=device)
-    for start in range(0, len(mine), BATCH):
-        guessed = objective.scores(weights, to_unit(mine.images[start : start + BATCH].to(device))).argmax(1)
-        right += (guessed == mine.labels[start : start + BATCH].to(device)).sum()
-    (right,) = collective.sum([right])
-    return 100 * float(right) / len(images)
+    votes = None
+    for places, pixels in in_order(images, batch_size, share, device):
+        scores = objective.scores(weights, to_unit(pixels))
+        if images.groups is None:
+            right += (scores.argmax(1) == images.labels[places].to(device)).sum()
+            continue
+        if votes is None:
+            votes = scores.new_zeros(int(images.groups.max()) + 1, scores.shape[1])
+        # All probabilities of an image together weigh less than one vote.
+        ballots = one_hot(scores.argmax(1), scores.shape[1]) + scores.softmax(1) / (len(images) + 1)
+        votes.index_add_(0, images.groups[places].to(device), ballots)
+    if images.groups is None:
+        (right,) = collective.sum([right])
+        return 100 * float(right) / len(images)
+    assert votes is not None
+    (votes,) = collective.sum([votes])
+    firsts = _first_of_each(images.groups)
+    right = (votes[images.groups[firsts].to(device)].argmax(1) == images.labels[firsts].to(device)).sum()
+    return 100 * float(right) / len(firsts)
+
+
+def _first_of_each(groups: Tensor) -> Tensor:
+    """Places of the first patch of each image, by the image's number."""
+    firsts = torch.full((int(groups.max()) + 1,), len(groups))
+    firsts.scatter_reduce_(0, groups, torch.arange(len(groups)), "amin")
+    return firsts[firsts < len(groups)]

@@ -22,8 +22,8 @@ from dabo_ray.bilevel.inner import Sgd, Tensors, Updated, global_norm
 from dabo_ray.bilevel.learner import Learner
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batches, to_unit
-from dabo_ray.data.sources import Images
 from dabo_ray.seeds import derive
 
 Record = dict[str, float]

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 
 from dabo_ray.config.section import Fraction, Section
 
+_WITH_TEST = ("mnist", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet", "imagenet")
+_OF_FILES = ("tiny_imagenet", "imagenet", "bach", "image_folder", "parquet")
+
 
 class Shift(Section):
     """A change of the outer, select and test images that the training images do not show."""
@@ -60,11 +63,37 @@ class Shift(Section):
 class Data(Section):
     """Which labelled images, and how they are split."""
 
-    name: Literal["digits", "fashion_mnist", "cifar10", "cifar100"]
-    """Data set; `digits` comes with scikit-learn and needs no files."""
+    name: Literal[
+        "digits",
+        "mnist",
+        "fashion_mnist",
+        "cifar10",
+        "cifar100",
+        "tiny_imagenet",
+        "imagenet",
+        "bach",
+        "image_folder",
+        "parquet",
+    ]
+    """Data set. `digits` comes with scikit-learn and needs no files; `image_folder` is any tree of CLASS/image files,
+    `parquet` any Parquet of encoded images with labels."""
 
     root: str = "data"
-    """Folder with the data set's published files."""
+    """Folder with the data set's published files; for `parquet` also `s3://`, `gs://`."""
+
+    cache: str = ""
+    """Folder for converted data sets, best on a disk of each node; empty: `dabo_ray` in the user's cache folder
+    (`$XDG_CACHE_HOME`, `~/.cache`). For images that are streamed also `s3://`, `gs://`."""
+
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Side to which images are resized and cut, in pixels, for data sets of image files; null: as published, and 224
+    for `imagenet`."""
+
+    streaming: Literal["auto", "always", "never"] = "auto"
+    """Whether images stay encoded and are decoded when needed, or lie in memory; `auto`: by their size."""
+
+    fold: str = ""
+    """Folder of a published fold of `bach`: its file `test*.csv` names the test images. Empty: see test_fraction."""
 
     num_labels: Annotated[int, Field(ge=10)] | None = None
     """Labelled images to use in all (train, outer and select), a stratified subset; null: all there are."""
@@ -76,7 +105,7 @@ class Data(Section):
     """Part of the labelled images that chooses settings; used for training in the final phase."""
 
     test_fraction: Fraction | None = None
-    """Part of all images held out for the final phase (null: 0.25); for `digits`, which has no published test set."""
+    """Part of all images held out for the final phase (null: 0.25); for data sets without a published test set."""
 
     shift: Shift = Shift()
     """How the images of outer, select and test differ from those that are trained on."""
@@ -88,6 +117,16 @@ class Data(Section):
                 f"outer_fraction {self.outer_fraction} and select_fraction {self.select_fraction} leave no images "
                 "to train on; their sum must stay under 1"
             )
-        if self.test_fraction is not None and self.name != "digits":
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_data_set(self) -> Self:
+        if self.test_fraction is not None and (self.name in _WITH_TEST or self.fold):
             raise ValueError(f"test_fraction is for data sets without a published test set; remove it for {self.name}")
+        if self.image_size is not None and self.name not in _OF_FILES:
+            raise ValueError(f"image_size is for {', '.join(_OF_FILES)}; {self.name} has one size: remove it")
+        if self.streaming == "always" and self.name not in _OF_FILES:
+            raise ValueError(f"streaming is for {', '.join(_OF_FILES)}; {self.name} lies in memory: remove it")
+        if self.fold and self.name != "bach":
+            raise ValueError(f"fold is for bach; remove it for {self.name}")
         return self

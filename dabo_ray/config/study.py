@@ -104,7 +104,12 @@ class Study(Section):
             found["baselines"] = f"names an arm twice: {', '.join(self.baselines)}; name each once"
         if "://" in self.storage:
             found["storage"] = f"must be a folder, got {self.storage!r}; mount shared storage on every node instead"
-        for key, folder in (("storage", self.storage), ("data.root", self.data.root)):
+        for key, folder in (
+            ("storage", self.storage),
+            ("data.root", self.data.root),
+            ("data.cache", self.data.cache),
+            ("data.fold", self.data.fold),
+        ):
             if folder.startswith("~"):
                 found[key] = f"got {folder!r}, and `~` is not the home folder here; give the path in full"
         if self.final.top > self.search.trials:

@@ -8,11 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.ops import affine_warp
-from dabo_ray.data.sources import Images
-
-CHUNK = 4096
-"""Images that are moved at a time."""
+from dabo_ray.data.images import Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +45,7 @@ class Shift:
         return torch.stack(rows, 1)
 
 
-def moved(images: Tensor, theta: Tensor) -> Tensor:
-    """Copies of (N, C, H, W) uint8 images under maps of (N, 2, 3): bilinear, zero outside, rounded to 8 bits."""
-    chunks = zip(torch.split(images, CHUNK), torch.split(theta, CHUNK), strict=True)
-    return torch.cat([affine_warp(part.float(), maps).round().to(torch.uint8) for part, maps in chunks])
-
-
 def shifted(images: Images, shift: Shift, generator: torch.Generator) -> Images:
-    """Copies under a shift."""
-    height, width = images.images.shape[-2:]
-    theta = shift.draw(len(images), height, width, generator)
-    return Images(moved(images.images, theta), images.labels)
+    """The images as they are seen under a shift; they are moved when they are read."""
+    _, height, width = images.shape
+    return images.under(shift.draw(len(images), height, width, generator))

@@ -1,54 +1,44 @@
-"""Published data sets as they lie on disk, read into memory."""
+"""Data sets by the names of the study file, from their published files through the cache."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import math
-import struct
-import zlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package `dataset-fashion-mnist` puts the four files."""
+from dabo_ray.data import shards
+from dabo_ray.data.arrow import Cached, cached
+from dabo_ray.data.bach import bach, test_names
+from dabo_ray.data.cifar import cifar10, cifar100
+from dabo_ray.data.decode import Decoder
+from dabo_ray.data.folders import image_folder, imagenet, tiny_imagenet
+from dabo_ray.data.idx import fashion_mnist, mnist
+from dabo_ray.data.images import DataError, Images
+from dabo_ray.data.parquet import parquet
+from dabo_ray.data.published import Encoded, Progress, Published, silent
 
+STREAMED_BYTES = 2 * 2**30
+"""Data sets that take more than this when decoded stay encoded, unless the study says otherwise."""
 
-class DataError(ValueError):
-    """A data set that is missing or damaged; the message says what was looked for, where, and how to get it."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """Labelled images in memory."""
-
-    images: Tensor
-    """(N, C, H, W) uint8."""
-
-    labels: Tensor
-    """(N,) int64, from 0."""
-
-    def __post_init__(self) -> None:
-        assert self.images.dtype == torch.uint8 and self.images.ndim == 4, self.images.shape
-        assert self.labels.shape == self.images.shape[:1], self.labels.shape
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: Tensor) -> Images:
-        """The images at the indices, in their order."""
-        return Images(self.images[indices], self.labels[indices])
-
-    def digest(self) -> str:
-        """A short fingerprint of every pixel and label."""
-        digest = hashlib.blake2b(digest_size=12)
-        digest.update(self.images.numpy().tobytes())
-        digest.update(self.labels.numpy().tobytes())
-        return digest.hexdigest()
+LOCAL: dict[str, Callable[[Path], Published]] = {
+    "mnist": mnist,
+    "fashion_mnist": fashion_mnist,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "tiny_imagenet": tiny_imagenet,
+    "imagenet": imagenet,
+    "bach": bach,
+    "image_folder": image_folder,
+}
+FORMATS: dict[str, Callable[[str], Published]] = {
+    **{name: (lambda root, find=find: find(Path(root))) for name, find in LOCAL.items()},  # type: ignore[misc]
+    "parquet": parquet,
+}
+"""Name -> what finds its files below a root; `digits` has none."""
 
 
 @dataclass(frozen=True)
@@ -60,92 +50,97 @@ class Source:
     num_classes: int
 
 
-def load(name: str, root: Path) -> Source:
-    """Reads a data set by its name in the study file.
+@dataclass(frozen=True)
+class Reading:
+    """How a data set is read."""
+
+    cache: str = ""
+    """Folder of caches; empty: `dabo_ray` in the user's cache folder. For encoded ones also `s3://`, `gs://`."""
+
+    image_size: int | None = None
+    """Side of the images; None: as published."""
+
+    streaming: bool | None = None
+    """Whether images stay encoded; None: if they are large."""
+
+    fold: str = ""
+    """Folder with the file test*.csv that names the test images; empty: there is none."""
+
+    progress: Progress = silent
+    """Told how far a conversion is."""
+
+
+def load(name: str, root: str | Path, reading: Reading = Reading()) -> Source:
+    """A data set by its name in the study file.
 
     Raises:
         DataError: its files are missing, truncated or not what they should be.
     """
-    return READERS[name](root)
+    if name == "digits":
+        return _digits()
+    published = find(name, str(root))
+    decoder = Decoder(reading.image_size or published.image_size, published.resize_over_crop)
+    folder = reading.cache or default_cache()
+    key = f"{name}-{_short_digest(str(root))}" + (f"-{decoder.image_size}px" if decoder.image_size else "")
+    streaming = published.streaming if reading.streaming is None else reading.streaming
+    if streaming is None:
+        streaming = _is_large(published, decoder)
+    if streaming:
+        found = shards.streamed(published, f"{folder}/{key}", decoder, reading.progress)
+    elif "://" in folder:
+        raise DataError(f"data.cache is {folder}; images that are not streamed need a local folder")
+    else:
+        found = cached(published, Path(folder) / f"{key}.arrow", decoder, reading.progress)
+    return _fold(found, Path(reading.fold)) if reading.fold else Source(found.labelled, found.test, found.num_classes)
 
 
-def _digits(root: Path) -> Source:
+def find(name: str, root: str) -> Published:
+    """The published files of a data set.
+
+    Raises:
+        DataError: they are missing.
+    """
+    try:
+        return FORMATS[name](root)
+    except OSError as error:
+        raise DataError(f"{root} cannot be read ({error.strerror or error}); look at data.root") from None
+
+
+def default_cache() -> str:
+    """Of this node and user, as the XDG base directory specification has it."""
+    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dabo_ray")
+
+
+def _short_digest(root: str) -> str:
+    place = root if "://" in root else str(Path(root).absolute())
+    return hashlib.blake2b(place.encode(), digest_size=4).hexdigest()
+
+
+def _is_large(published: Published, decoder: Decoder) -> bool:
+    labelled, _ = published.parts()
+    if not isinstance(labelled, Encoded):
+        return False
+    side = decoder.image_size
+    size = 3 * side * side if side else decoder(labelled.read(0), labelled.names[0]).numel()
+    return len(labelled) * size > STREAMED_BYTES
+
+
+def _fold(found: Cached, folder: Path) -> Source:
+    """Labelled images divided by a published fold."""
+    if found.test is not None or found.names is None:
+        raise DataError("data.fold is for data sets of image files without a published test set; remove it")
+    wanted = test_names(folder)
+    if missing := sorted(wanted - {*found.names}):
+        raise DataError(f"data.fold: {folder} names {len(missing)} images that are not there, first {missing[0]}")
+    is_test = torch.tensor([name in wanted for name in found.names])
+    parts = (found.labelled.take(torch.nonzero(which).flatten()) for which in (~is_test, is_test))
+    return Source(next(parts), next(parts), found.num_classes)
+
+
+def _digits() -> Source:
     """The 1,797 handwritten digits of 8x8 pixels that come with scikit-learn (Alpaydin and Kaynak, 1998)."""
-    del root
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
     grey = torch.from_numpy(pixels).mul(255 / 16).round().to(torch.uint8)
     return Source(Images(grey.reshape(-1, 1, 8, 8), torch.from_numpy(labels).long()), None, 10)
-
-
-def _fashion_mnist(root: Path) -> Source:
-    """Fashion-MNIST (Xiao et al., 2017), 60,000 + 10,000 images of 28x28 pixels, from its four idx files."""
-    names = [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-    places = [root / "FashionMNIST" / "raw", root / "fashion_mnist", root, DEBIAN_FASHION_MNIST]
-    folder = next((place for place in places if all((place / name).is_file() for name in names)), None)
-    if folder is None:
-        raise DataError(
-            f"Fashion-MNIST not found: looked for {', '.join(names)} in {', '.join(map(str, places))}. "
-            "Get the files with `apt-get install dataset-fashion-mnist` (Debian, Ubuntu) or "
-            f"`python -c \"import torchvision; torchvision.datasets.FashionMNIST('{root}', download=True)\"`"
-        )
-    parts = [read_idx(folder / name) for name in names]
-    train, test = (_paired(folder, *parts[i : i + 2]) for i in (0, 2))
-    return Source(train, test, 10)
-
-
-def _paired(folder: Path, images: Tensor, labels: Tensor) -> Images:
-    """The images of Fashion-MNIST with their labels."""
-    if images.shape[1:] != (28, 28) or labels.ndim != 1 or len(images) != len(labels):
-        raise DataError(
-            f"{folder}: expected (N, 28, 28) images and N labels, found {tuple(images.shape)} and "
-            f"{tuple(labels.shape)}; get the files again"
-        )
-    if labels.max() > 9:
-        raise DataError(f"{folder}: expected labels from 0 to 9, found {int(labels.max())}; get the files again")
-    return Images(images.unsqueeze(1).contiguous(), labels.long())
-
-
-def read_idx(path: Path) -> Tensor:
-    """The uint8 array of a gzipped idx file (LeCun's format: two zeros, type 8, number of dimensions, sizes, bytes).
-
-    Raises:
-        DataError: the file is truncated, has bytes too many, or is not idx of unsigned bytes.
-    """
-    try:
-        with gzip.open(path) as file:
-            content = file.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}); get the file again") from None
-    if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise DataError(f"{path} is not an idx file of unsigned bytes; get the file again")
-    start = 4 + 4 * content[3]
-    shape = struct.unpack(f">{content[3]}I", content[4:start])
-    expected = math.prod(shape)
-    if len(content) - start != expected:
-        raise DataError(
-            f"{path} holds {len(content) - start} bytes, its header promises {expected}; get the file again"
-        )
-    if expected == 0:
-        raise DataError(f"{path} is empty: its header says {shape}; get the file again")
-    return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).reshape(shape)
-
-
-def _not_yet(title: str, torchvision_name: str) -> Callable[[Path], Source]:
-    def reader(root: Path) -> Source:
-        raise DataError(
-            f"{title} cannot be read by this version of dabo_ray, which knows digits and fashion_mnist. Its files can "
-            f"be had with `python -c \"import torchvision; torchvision.datasets.{torchvision_name}('{root}', "
-            'download=True)"`; a later version will read them from there'
-        )
-
-    return reader
-
-
-READERS: dict[str, Callable[[Path], Source]] = {
-    "digits": _digits,
-    "fashion_mnist": _fashion_mnist,
-    "cifar10": _not_yet("CIFAR-10", "CIFAR10"),
-    "cifar100": _not_yet("CIFAR-100", "CIFAR100"),
-}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from dabo_ray.data.images import DataError, Images
 from dabo_ray.data.shift import Shift, shifted
-from dabo_ray.data.sources import DataError, Images, Source
+from dabo_ray.data.sources import Source
 from dabo_ray.seeds import derive
 
 
@@ -33,6 +35,17 @@ def stratified_split(labels: Tensor, fractions: Sequence[float], generator: torc
             part.append(members[low:high])
     none = labels.new_empty(0)
     return [torch.cat([none, *part]).sort().values for part in parts]
+
+
+def split_images(images: Images, fractions: Sequence[float], generator: torch.Generator) -> list[Tensor]:
+    """Indices of disjoint, stratified parts as `stratified_split` draws them; patches of an image stay together."""
+    if images.groups is None:
+        return stratified_split(images.labels, fractions, generator)
+    _, group_of = torch.unique(images.groups, return_inverse=True)
+    labels = images.labels.new_empty(int(group_of.max()) + 1 if len(group_of) else 0)
+    labels[group_of] = images.labels
+    parts = stratified_split(labels, fractions, generator)
+    return [torch.nonzero(torch.isin(group_of, part)).flatten() for part in parts]
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,11 @@ class Pools:
 
     num_classes: int
 
+    @functools.cached_property
+    def sample(self) -> Tensor:
+        """Images that stand for the labelled ones, (N, C, H, W) uint8; encoded ones are decoded once."""
+        return self.labelled.sample()
+
     def roles(self, *, learned: bool, final: bool, outer_fraction: float, seed: int) -> Roles:
         """The images of a trial.
 
@@ -84,7 +102,7 @@ class Pools:
         rest = torch.nonzero(~is_select).flatten()
         generator = torch.Generator().manual_seed(derive(seed, "outer"))
         fraction = outer_fraction * len(self.labelled) / max(1, len(rest))
-        outer, train = (rest[part] for part in stratified_split(self.labelled.labels[rest], [fraction], generator))
+        outer, train = (rest[part] for part in split_images(self.labelled.take(rest), [fraction], generator))
         fit = [train, *([] if learned else [outer]), *([self.select] if final else [])]
         roles = Roles(
             fit=self.labelled.take(torch.cat(fit).sort().values),
@@ -133,14 +151,15 @@ def make_pools(
 
     labelled, test = source.labelled, source.test
     if test is None:
-        held_out, rest = stratified_split(labelled.labels, [test_fraction], generator("test"))
+        held_out, rest = split_images(labelled, [test_fraction], generator("test"))
         labelled, test = labelled.take(rest), labelled.take(held_out)
     if num_labels is not None:
-        if num_labels > len(labelled):
-            raise DataError(f"data.num_labels is {num_labels}, the data set has {len(labelled)}; lower it")
-        kept = stratified_split(labelled.labels, [num_labels / len(labelled)], generator("labels"))[0]
+        there = len(labelled) if labelled.groups is None else len(set(labelled.groups.tolist()))
+        if num_labels > there:
+            raise DataError(f"data.num_labels is {num_labels}, the data set has {there}; lower it")
+        kept = split_images(labelled, [num_labels / there], generator("labels"))[0]
         labelled = labelled.take(kept)
-    select = stratified_split(labelled.labels, [select_fraction], generator("select"))[0]
+    select = split_images(labelled, [select_fraction], generator("select"))[0]
     moved = labelled
     if shift:
         moved = shifted(labelled, shift, generator("shift"))

@@ -21,8 +21,9 @@ from dabo_ray.bilevel.loop import Training
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.outer import Outer
 from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batches, Share
-from dabo_ray.data.sources import Images, load
+from dabo_ray.data.sources import load
 from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.small_cnn import SmallCnn
 from dabo_ray.seeds import derive

@@ -12,8 +12,8 @@ from torchvision.transforms.v2.functional import InterpolationMode
 
 from dabo_ray import config
 from dabo_ray.augment.affine import affine_samples
+from dabo_ray.data.images import Images
 from dabo_ray.data.shift import Shift, shifted
-from dabo_ray.data.sources import Images
 
 # Kolmogorov and Smirnov: 2000 uniform draws pass with a chance of 0.997.
 QUANTILE_ERROR = 2 * 1.8 / math.sqrt(2000)

@@ -13,8 +13,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from dabo_ray.data import sources
-from dabo_ray.data.sources import DataError, Images, load, read_idx
+from dabo_ray.data import idx as idx_module
+from dabo_ray.data.idx import read_idx
+from dabo_ray.data.images import DataError, Images
+from dabo_ray.data.sources import load
 
 NAMES = (
     "train-images-idx3-ubyte.gz",
@@ -51,7 +53,7 @@ def miniature(folder: Path, train: int = 5, test: int = 3, side: int = 28) -> Se
 
 @pytest.fixture
 def no_debian_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sources, "DEBIAN_FASHION_MNIST", tmp_path / "not-installed")
+    monkeypatch.setattr(idx_module, "DEBIAN_FASHION_MNIST", tmp_path / "not-installed")
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 4), (2, 5, 6), (1, 2, 3, 4)])
@@ -126,7 +128,7 @@ def test_fashion_mnist_missing(tmp_path: Path):
     assert all(name in said for name in NAMES)
     assert str(tmp_path / "FashionMNIST" / "raw") in said
     assert "apt-get install dataset-fashion-mnist" in said
-    assert f"FashionMNIST('{tmp_path}', download=True)" in said
+    assert f"dabo_ray.prepare fashion_mnist --root {tmp_path} --download" in said
 
 
 @pytest.mark.usefixtures("no_debian_files")
@@ -149,7 +151,7 @@ def test_fashion_mnist_that_does_not_fit_together(name: str, array: Tensor, word
 
 def test_fashion_mnist_as_published():
     """Needs Debian's package: 60,000 and 10,000 images, each class as often; the first labels are known."""
-    assert sources.DEBIAN_FASHION_MNIST.is_dir(), "install the files: apt-get install dataset-fashion-mnist"
+    assert idx_module.DEBIAN_FASHION_MNIST.is_dir(), "install the files: apt-get install dataset-fashion-mnist"
     source = load("fashion_mnist", Path("nowhere"))
     assert source.test is not None
     assert source.labelled.images.shape == (60000, 1, 28, 28)
@@ -170,14 +172,6 @@ def test_digits():
     assert source.labelled.labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     grey = load_digits().images
     assert np.array_equal(source.labelled.images[:, 0].numpy(), np.rint(grey * 255 / 16))
-
-
-@pytest.mark.parametrize(("name", "title"), [("cifar10", "CIFAR-10"), ("cifar100", "CIFAR-100")])
-def test_data_sets_to_come(name: str, title: str, tmp_path: Path):
-    with pytest.raises(DataError) as caught:
-        load(name, tmp_path)
-    said = str(caught.value)
-    assert title in said and f"torchvision.datasets.{title.replace('-', '')}('{tmp_path}', download=True)" in said
 
 
 def test_digest_tells_images_apart():

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from dabo_ray.data.images import DataError, Images
 from dabo_ray.data.shift import Shift
-from dabo_ray.data.sources import DataError, Images, Source
+from dabo_ray.data.sources import Source
 from dabo_ray.data.splits import Pools, Roles, make_pools, stratified_split
 
 

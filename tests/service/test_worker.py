@@ -235,7 +235,7 @@ def test_a_frozen_trial_trains_on_what_baselines_train_on(order):
         runner = Runner.alone()
         assert not runner.answer(replace(order, trial=trial, epoch=EPOCHS)).failure
         assert runner._training is not None
-        fit[method] = runner._training.fit.images
+        fit[method] = runner._training.fit.images.images
     assert len(fit["learned"]) < len(fit["none"])
     assert torch.equal(fit["frozen"], fit["none"])
 

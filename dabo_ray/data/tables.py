@@ -1,0 +1,134 @@
+"""Parquet files as one table of encoded images, on any filesystem that pyarrow knows: local, `s3://`, `gs://`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from dabo_ray.data.images import DataError
+
+IMAGE_COLUMNS = ("image", "img", "bytes", "jpg", "png", "image_bytes")
+LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label", "cls")
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Rows that are read together."""
+
+    file: str
+    number: int
+    num_rows: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """Parquet files as one table of encoded images; rows are counted over all files, in the order of their names."""
+
+    filesystem: pafs.FileSystem
+    row_groups: Sequence[RowGroup]
+    image_column: str
+
+    @functools.cached_property
+    def starts(self) -> Any:
+        """First row of each row group, and the number of rows."""
+        return np.cumsum([0, *(group.num_rows for group in self.row_groups)])
+
+    def read_group(self, number: int) -> Any:
+        """The image files of a row group, an arrow array of binaries.
+
+        Raises:
+            DataError: it is damaged or missing.
+        """
+        group = self.row_groups[number]
+        try:
+            with self.filesystem.open_input_file(group.file) as file:
+                column = pq.ParquetFile(file).read_row_group(group.number, columns=[self.image_column]).column(0)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{group.file} cannot be read ({error}); get it again") from None
+        content = column.combine_chunks()
+        return content.field("bytes") if pa.types.is_struct(content.type) else content
+
+
+def filesystem_of(place: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem and the path of a folder or file, local or `s3://`, `gs://`.
+
+    Raises:
+        DataError: the address cannot be used.
+    """
+    try:
+        if "://" in place:
+            return pafs.FileSystem.from_uri(place)  # type: ignore[no-any-return]
+        return pafs.LocalFileSystem(), str(Path(place).absolute())
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise DataError(f"{place} cannot be used ({error})") from None
+
+
+def parquet_files(place: str) -> tuple[pafs.FileSystem, list[str]]:
+    """All Parquet files at or below a place.
+
+    Raises:
+        DataError: there is none.
+    """
+    filesystem, path = filesystem_of(place)
+    try:
+        info = filesystem.get_file_info(path)
+        found = [info]
+        if info.type == pafs.FileType.Directory:
+            found = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
+    except OSError as error:
+        raise DataError(f"{place} cannot be read ({error})") from None
+    files = sorted(each.path for each in found if each.is_file and each.path.endswith(".parquet"))
+    if not files:
+        raise DataError(f"no Parquet found: looked for *.parquet at and below {place}; give data.root")
+    return filesystem, files
+
+
+def open_table(filesystem: pafs.FileSystem, files: Sequence[str]) -> tuple[Table, pa.ChunkedArray]:
+    """The images of files, not read yet, and their labels.
+
+    Raises:
+        DataError: a file is damaged, or it is not clear which columns hold images and labels.
+    """
+    groups, labels, image_column = [], [], ""
+    for path in files:
+        try:
+            with filesystem.open_input_file(path) as opened:
+                file = pq.ParquetFile(opened)
+                image_column, label_column = _columns(file.schema_arrow, path)
+                labels += file.read(columns=[label_column]).column(0).chunks
+                counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} cannot be read ({error}); get it again") from None
+        groups += [RowGroup(path, number, count) for number, count in enumerate(counts)]
+    return Table(filesystem, groups, image_column), pa.chunked_array(labels)
+
+
+def _columns(schema: pa.Schema, path: str) -> tuple[str, str]:
+    """Names of the columns of image files and of labels."""
+
+    def holds_bytes(kind: pa.DataType) -> bool:
+        if pa.types.is_struct(kind):
+            return any(field.name == "bytes" and holds_bytes(field.type) for field in kind)
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    images = [field.name for field in schema if holds_bytes(field.type)]
+    labels = [f.name for f in schema if pa.types.is_integer(f.type) or pa.types.is_string(f.type)]
+    chosen = []
+    for wanted, there in ((IMAGE_COLUMNS, images), (LABEL_COLUMNS, labels)):
+        named = [name for name in wanted if name in there]
+        if not named and len(there) != 1:
+            columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
+            raise DataError(
+                f"{path}: it is not clear which columns hold encoded images (binary) and labels (whole numbers or "
+                f"text): found {columns}; name them image and label"
+            )
+        chosen.append((named or there)[0])
+    return chosen[0], chosen[1]
