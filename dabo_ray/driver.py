@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -116,8 +115,8 @@ class Driver:
     def _report(self, code: ExitCode) -> None:
         """Writes report and tables, also of a study that was interrupted, and closes the MLflow runs."""
         results = self.plan.results()
-        summary = summarize(self.study.study, results, self.plan.wall_seconds, self.provenance)
-        summary["budget"] = self.plan.budget_note
+        wall_seconds, note = self.plan.wall_seconds, self.plan.budget_note
+        summary = summarize(self.study.study, results, wall_seconds, self.provenance, budget=note)
         write_results(self.folder, results)
         write_summary(self.folder, summary)
         write_report(
@@ -129,7 +128,7 @@ class Driver:
         )
         names = ("report.html", "results.parquet", "results.csv", "summary.json", "study.yaml")
         status = {ExitCode.DONE: "FINISHED", ExitCode.FAILED: "FAILED", ExitCode.INTERRUPTED: "KILLED"}[code]
-        self.tracker.finish([self.folder / name for name in names], _headline(summary), status)  # type: ignore[arg-type]
+        self.tracker.finish([self.folder / name for name in names], summary, status)  # type: ignore[arg-type]
         if not self.tracker.close():
             lost = "; ".join(self.tracker.lost)
             self.console.print(f"MLflow did not take everything; --resume logs it again. Missing: {lost}")
@@ -163,12 +162,6 @@ class Driver:
         console.print(f"MLflow UI: {ui_command(tracking_uri(self.study))}", soft_wrap=True)
         if self.tracker.parent_url:
             console.print(f"           then open {self.tracker.parent_url}", soft_wrap=True)
-
-
-def _headline(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The few numbers of a study that its parent run shows."""
-    arms = {f"test_accuracy.{arm['name']}": arm["test_accuracy"]["mean"] for arm in summary["arms"]}
-    return {**arms, "wall_seconds": summary["wall_seconds"]}
 
 
 def _gpus() -> list[str]:

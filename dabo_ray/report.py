@@ -17,7 +17,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dabo_ray.config import Study
 from dabo_ray.study_file import read_study
-from dabo_ray.tracking.page import choosing_trials, sections
 from dabo_ray.tracking.progress import duration
 from dabo_ray.tracking.provenance import redact
 from dabo_ray.tracking.results import metric, replacing, summarize
@@ -46,8 +45,9 @@ def write_report(
     Returns:
         The file.
     """
-    # Optuna, behind it, takes a second to import; a wrong folder is told at once.
+    # Optuna and torch, behind them, take seconds to import; a wrong folder is told at once.
     from dabo_ray.service.importance import importance
+    from dabo_ray.tracking.page import choosing_trials, sections
 
     records, unreadable = read_records(study_dir, results)
     environment = Environment(
@@ -161,7 +161,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         study,
         question=leading_comment((folder / "study.yaml").read_text(encoding="utf-8")),
         results=results,
-        summary=summarize(study.study, results, earlier.get("wall_seconds"), provenance),
+        summary=summarize(
+            study.study, results, earlier.get("wall_seconds"), provenance, budget=earlier.get("budget", "")
+        ),
     )
     print(report)
     return 0

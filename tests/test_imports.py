@@ -28,7 +28,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 OWNED_BY: dict[str, set[str]] = {
     "ray": {"service"},
     "optuna": {"service.store", "service.sampling", "service.pruning", "service.importance"},
-    "mlflow": {"tracking.mlflow_runs"},
+    # A model of MLflow is loaded by running a file that imports it.
+    "mlflow": {"tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models", "tracking.augmenter_model"},
+    "psutil": {"tracking.mlflow"},
     "safetensors": {"augment.export"},
     "yaml": {"study_file"},
     "pydantic": {"config", "problems", "study_file"},

@@ -16,16 +16,22 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from dabo_ray.tracking.mlflow_runs import RunStatus, StudyRuns, now_ms
+from dabo_ray.tracking.description import headline_metrics, markdown
+from dabo_ray.tracking.mlflow_models import AugmenterModels
+from dabo_ray.tracking.mlflow_runs import RunStatus, StudyRuns
+from dabo_ray.tracking.mlflow_store import Store, now_ms
 from dabo_ray.tracking.provenance import redact
-from dabo_ray.trials import Trial, TrialResult
+from dabo_ray.trials import LEARNED, Outcome, Phase, Trial, TrialResult
 
 logger = logging.getLogger("dabo_ray")
 
 UI_ADDRESS = "http://127.0.0.1:5000"
 SECONDS_BETWEEN_TRIES = 15.0
 SECONDS_BETWEEN_LOGS = 5.0
+SECONDS_BETWEEN_SYSTEM_METRICS = 30.0
 SECONDS_OF_PATIENCE_AT_CLOSE = 5.0
+MAX_MODELS = 3
+"""Learned arms that become registered models."""
 
 
 def ui_command(uri: str) -> str:
@@ -71,7 +77,7 @@ class Tracker:
             study: Name of the study, and of its experiment.
             study_dir: Folder of the study; trials' pictures and records are read below it, and the file that tells
                 a resumed study from a new one of the same name is kept there.
-            description: Markdown shown on the parent run.
+            description: Markdown shown on the parent run until there is an answer, which it then stands above.
             params: The resolved study by key path; logged once.
             provenance: Facts about code and machine; become tags of the parent run.
             verbose: Let MLflow's and its database layer's own messages through.
@@ -82,17 +88,21 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         if not verbose:
             os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+            os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self._uri = uri
+        self._question = description
+        self._study_dir = study_dir
+        self._store = Store(uri=uri, study=study, study_dir=study_dir, verbose=verbose)
         self._runs = StudyRuns(
-            uri=uri,
-            study=study,
-            study_dir=study_dir,
+            store=self._store,
             description=description,
             params=dict(params),
             provenance=dict(provenance),
-            verbose=verbose,
             started_ms=now_ms(),
         )
+        self._models = AugmenterModels(self._store)
+        self._learned: list[TrialResult] = []
+        self._watched_at = -math.inf
         self._epochs: dict[str, list[dict[str, float]]] = {}
         self._logged_at: dict[str, float] = {}
         self._lost: list[str] = []
@@ -115,6 +125,9 @@ class Tracker:
         self._epochs.setdefault(trial.name, []).append(dict(metrics))
         if time.monotonic() - self._logged_at.get(trial.name, -math.inf) >= SECONDS_BETWEEN_LOGS:
             self._log_epochs(trial)
+        if time.monotonic() - self._watched_at >= SECONDS_BETWEEN_SYSTEM_METRICS:
+            self._watched_at = time.monotonic()
+            self._put("system metrics", partial(self._runs.log_system, system_metrics(), now_ms()))
 
     def _log_epochs(self, trial: Trial) -> None:
         records = self._epochs.pop(trial.name, [])
@@ -132,15 +145,30 @@ class Tracker:
         if result.metrics:
             self._put(f"the last epoch of {trial.name}", partial(self._runs.log_epochs, trial, [result.metrics], at_ms))
         self._put(f"the picture of {trial.name}", partial(self._runs.log_picture, trial, at_ms))
+        self._put(f"the augmenter of {trial.name}", partial(self._runs.log_augmenter, trial, at_ms))
         self._put(f"the end of {trial.name}", partial(self._runs.end_trial, result, at_ms))
+        if trial.method == LEARNED and trial.phase is Phase.FINAL and result.outcome is Outcome.COMPLETE:
+            self._learned.append(result)
 
-    def finish(self, artifacts: Sequence[Path], metrics: Mapping[str, float], status: RunStatus = "FINISHED") -> None:
-        """End the parent run with files and summary metrics; runs of trials that are still open end as KILLED.
+    def finish(
+        self, artifacts: Sequence[Path], summary: Mapping[str, Any] | None = None, status: RunStatus = "FINISHED"
+    ) -> None:
+        """End the parent run with files and what the study found; runs of trials that are still open end as KILLED.
 
-        For an interrupted study `status` is KILLED; a resumed study opens the same runs again.
+        Of every learned arm one seed becomes a registered model. For an interrupted study `status` is KILLED; a resumed
+        study opens the same runs again.
         """
         self._finished = True
-        self._put("the summary metrics", partial(self._runs.log_summary, dict(metrics), now_ms()))
+        if summary is not None:
+            tags = {
+                "mlflow.note.content": markdown(self._question, summary, self._study_dir),
+                "dabo_ray.answer": summary["answer"],
+                "dabo_ray.verdict": summary["verdict"] or "",
+            }
+            self._put("the summary", partial(self._runs.log_summary, headline_metrics(summary), tags, now_ms()))
+        if status == "FINISHED":
+            for result in best_of_each_arm(self._learned):
+                self._put(f"the model of {result.trial.name}", partial(self._models.register, result))
         for path in artifacts:
             self._put(path.name, partial(self._runs.attach, path))
         self._put("the end of the study", partial(self._runs.end, status, now_ms()))
@@ -152,7 +180,7 @@ class Tracker:
         given up after a few.
         """
         if not self._finished:
-            self.finish((), {}, "KILLED")
+            self.finish((), status="KILLED")
         if not self._closing.is_set():
             self._closing.set()
             self._jobs.put(None)
@@ -194,7 +222,7 @@ class Tracker:
             except Exception as error:
                 reason = redact(" ".join(str(error).split()))[:200] or type(error).__name__
             self._warn_once(job.what, reason)
-            if self._runs.answer():
+            if self._store.answers():
                 refusals += 1
                 if refusals == 2:
                     self._lost.append(f"{job.what}: {reason}")
@@ -216,6 +244,26 @@ class Tracker:
                 what,
                 reason,
             )
+
+
+def best_of_each_arm(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Of each arm the seed whose augmenter did best on the outer images, which it was learned on; never by test."""
+    best: dict[str, TrialResult] = {}
+    for result in sorted(results, key=lambda r: (r.metrics.get("outer_loss", math.inf), r.trial.name)):
+        best.setdefault(result.trial.arm, result)
+    return [best[arm] for arm in sorted(best)[:MAX_MODELS]]
+
+
+def system_metrics() -> dict[str, float]:
+    """How busy this machine is since the last call, under the names that MLflow's page of system metrics reads."""
+    import psutil  # type: ignore[import-untyped]
+
+    memory = psutil.virtual_memory()
+    return {
+        "system/cpu_utilization_percentage": psutil.cpu_percent(),
+        "system/system_memory_usage_megabytes": memory.used / 1e6,
+        "system/system_memory_usage_percentage": memory.percent,
+    }
 
 
 class _Job(NamedTuple):

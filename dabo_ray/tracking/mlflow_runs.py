@@ -1,25 +1,23 @@
-"""The MLflow runs of one study: an experiment, a parent run, a child run per trial. Alone in importing MLflow."""
+"""The MLflow runs of one study: an experiment, a parent run, a child run per trial."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
-import math
-import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
-from dabo_ray.tracking.provenance import UNKNOWN, redact
-from dabo_ray.trials import Outcome, Trial, TrialResult
+from dabo_ray.tracking.mlflow_store import LAST_METRIC, Store
+from dabo_ray.tracking.provenance import UNKNOWN
+from dabo_ray.tracking.trial_files import AUGMENTER_FILE
+from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 RUN_STATUS: Mapping[Outcome, RunStatus] = {
@@ -29,10 +27,8 @@ RUN_STATUS: Mapping[Outcome, RunStatus] = {
 }
 # Outcome of a trial that its study did not wait for; a resumed study goes on with it.
 INTERRUPTED = "INTERRUPTED"
-MAX_METRICS, MAX_PARAMS_OR_TAGS = 1000, 100
-MAX_PARAM_LENGTH, MAX_TAG_LENGTH, MAX_KEY_LENGTH = 6000, 8000, 250
-# Logged last and for every epoch: a step that has it has the others too.
-LAST_METRIC = "seconds"
+ROLES = ("train", "outer", "select", "test")
+"""What images are used for; a data set of its own in MLflow each."""
 
 
 @dataclass(slots=True)
@@ -43,6 +39,7 @@ class _TrialRun:
     status: str
     outcome: str
     has_picture: bool = False
+    has_augmenter: bool = False
     steps: set[int] = field(default_factory=set)
 
 
@@ -50,45 +47,34 @@ class _TrialRun:
 class StudyRuns:
     """The runs of one study in its store. Every call waits for the store, may raise, and may be repeated if it did."""
 
-    uri: str
-    study: str
-    study_dir: Path
+    store: Store
     description: str
     params: Mapping[str, Any]
     provenance: Mapping[str, str]
-    verbose: bool
     started_ms: int
     page: str | None = None
     _trials: dict[str, _TrialRun] = field(default_factory=dict)
 
-    def answer(self) -> bool:
-        """Whether the store can be reached now."""
-        try:
-            self._client.search_experiments(max_results=1)
-        except Exception:
-            return False
-        return True
-
     def open(self) -> None:
         """Create the parent run or find it again, and bring its parameters and tags up to date."""
         # MLflow's pages open in the view for language models unless told otherwise.
-        self.page = f"#/experiments/{self._experiment_id}/runs/{self._parent_id}?workflowType=machine_learning"
+        self.page = f"#/experiments/{self.store.experiment_id}/runs/{self._parent_id}?workflowType=machine_learning"
 
     def start_trial(self, trial: Trial, at_ms: int) -> None:
         """Create the trial's run, or open it again."""
         run = self._run_of(trial, at_ms)
         if run.status != "RUNNING":
-            self._client.update_run(run.run_id, status="RUNNING")
+            self.store.client.update_run(run.run_id, status="RUNNING")
             run.status = "RUNNING"
         if run.outcome != Outcome.RUNNING:
-            self._log_tags(run.run_id, {"dabo_ray.outcome": Outcome.RUNNING, "dabo_ray.reason": ""})
+            self.store.log_tags(run.run_id, {"dabo_ray.outcome": Outcome.RUNNING, "dabo_ray.reason": ""})
             run.outcome = Outcome.RUNNING
 
     def log_epochs(self, trial: Trial, records: Iterable[Mapping[str, float]], at_ms: int) -> None:
         """Log those epochs that are not there yet."""
         run = self._run_of(trial, at_ms)
         new = {int(record["epoch"]): record for record in records if int(record["epoch"]) not in run.steps}
-        self._log_metrics(run.run_id, new, at_ms)
+        self.store.log_metrics(run.run_id, new, at_ms)
         run.steps |= new.keys()
 
     def log_missed_epochs(self, trial: Trial, at_ms: int) -> None:
@@ -105,64 +91,52 @@ class StudyRuns:
         if file.exists() and not run.has_picture:
             with Image.open(file) as picture:
                 step = max(run.steps, default=0)
-                self._client.log_image(run.run_id, picture.convert("RGB"), key="samples", step=step, synchronous=True)
+                image = picture.convert("RGB")
+                self.store.client.log_image(run.run_id, image, key="samples", step=step, synchronous=True)
             run.has_picture = True
+
+    def log_augmenter(self, trial: Trial, at_ms: int) -> None:
+        """Hang what a trial of the final phase has learned on its run: a file that `augment.export.load` reads."""
+        file, run = self._folder_of(trial) / AUGMENTER_FILE, self._run_of(trial, at_ms)
+        if trial.phase is Phase.FINAL and file.exists() and not run.has_augmenter:
+            self.store.client.log_artifact(run.run_id, str(file))
+            self.store.log_tags(run.run_id, {"dabo_ray.augmenter": AUGMENTER_FILE})
+            run.has_augmenter = True
 
     def end_trial(self, result: TrialResult, at_ms: int) -> None:
         """End the trial's run with its outcome, unless it has ended so before."""
         run = self._run_of(result.trial, at_ms)
         if run.outcome != result.outcome:
             if result.reason or run.outcome == INTERRUPTED:
-                self._log_tags(run.run_id, {"dabo_ray.reason": result.reason})
-            self._client.set_terminated(run.run_id, RUN_STATUS[result.outcome], at_ms)
-            self._log_tags(run.run_id, {"dabo_ray.outcome": result.outcome})
+                # The note is what the page of a run begins with.
+                note = f"**{result.outcome}**: {result.reason}" if result.reason else ""
+                self.store.log_tags(run.run_id, {"dabo_ray.reason": result.reason, "mlflow.note.content": note})
+            self.store.client.set_terminated(run.run_id, RUN_STATUS[result.outcome], at_ms)
+            self.store.log_tags(run.run_id, {"dabo_ray.outcome": result.outcome})
         del self._trials[result.trial.name]
 
-    def log_summary(self, metrics: Mapping[str, float], at_ms: int) -> None:
-        """Log metrics of the whole study."""
-        self._log_metrics(self._parent_id, {0: metrics}, at_ms)
+    def log_summary(self, metrics: Mapping[str, float], tags: Mapping[str, str], at_ms: int) -> None:
+        """Log metrics and tags of the whole study."""
+        self.store.log_metrics(self._parent_id, {0: metrics}, at_ms)
+        self.store.log_tags(self._parent_id, tags)
+
+    def log_system(self, metrics: Mapping[str, float], at_ms: int) -> None:
+        """Log how busy the driver's machine is; the step is the second since the driver began."""
+        self.store.log_metrics(self._parent_id, {(at_ms - self.started_ms) // 1000: metrics}, at_ms)
 
     def attach(self, path: Path) -> None:
         """Hang a file on the parent run."""
-        self._client.log_artifact(self._parent_id, str(path))
+        self.store.client.log_artifact(self._parent_id, str(path))
 
     def end(self, status: RunStatus, at_ms: int) -> None:
         """End the parent run, and those of trials that did not end."""
-        for run in self._search(f"tags.`mlflow.parentRunId` = '{self._parent_id}' and attributes.status = 'RUNNING'"):
+        of_study = f"tags.`mlflow.parentRunId` = '{self._parent_id}'"
+        for run in self.store.search(f"{of_study} and attributes.status = 'RUNNING'"):
             reason = "the study was stopped before this trial ended"
-            self._log_tags(run.info.run_id, {"dabo_ray.outcome": INTERRUPTED, "dabo_ray.reason": reason})
-            self._client.set_terminated(run.info.run_id, "KILLED", at_ms)
+            self.store.log_tags(run.info.run_id, {"dabo_ray.outcome": INTERRUPTED, "dabo_ray.reason": reason})
+            self.store.client.set_terminated(run.info.run_id, "KILLED", at_ms)
         self._trials.clear()
-        self._client.set_terminated(self._parent_id, status, at_ms)
-
-    @cached_property
-    def _client(self) -> MlflowClient:
-        import mlflow
-
-        if not self.verbose:
-            for name in ("mlflow", "alembic", "sqlalchemy.engine", "urllib3.connectionpool"):
-                logging.getLogger(name).setLevel(logging.ERROR)
-        if (database := _sqlite_file(self.uri)) is not None:
-            database.parent.mkdir(parents=True, exist_ok=True)
-        return mlflow.MlflowClient(tracking_uri=self.uri)
-
-    @cached_property
-    def _experiment_id(self) -> str:
-        experiment = self._client.get_experiment_by_name(self.study)
-        if experiment is None:
-            kind = {"mlflow.experimentKind": "custom_model_development"}
-            return str(self._client.create_experiment(self.study, self._artifact_location(), kind))
-        if experiment.lifecycle_stage == "deleted":
-            self._client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
-
-    def _artifact_location(self) -> str | None:
-        """Where pictures and reports go: a server decides for itself; a database's default is the working folder."""
-        if self.uri.startswith(("http://", "https://")):
-            return None
-        database = _sqlite_file(self.uri)
-        folder = self.study_dir.parent if database is None else database.parent
-        return (folder / "mlartifacts" / quote(self.study)).absolute().as_uri()
+        self.store.client.set_terminated(self._parent_id, status, at_ms)
 
     @cached_property
     def _parent_id(self) -> str:
@@ -170,25 +144,41 @@ class StudyRuns:
         tags = {
             **{f"provenance.{name}": value for name, value in self.provenance.items()},
             "mlflow.note.content": self.description,
-            "dabo_ray.study": self.study,
+            "dabo_ray.study": self.store.study,
             "dabo_ray.study_id": study_id,
             "dabo_ray.role": "parent",
         }
         if self.provenance.get("commit", UNKNOWN) != UNKNOWN:
             tags["mlflow.source.git.commit"] = self.provenance["commit"]
-        found = self._search(f"tags.`dabo_ray.study_id` = '{study_id}' and tags.`dabo_ray.role` = 'parent'")
-        run = found[0] if found else self._create_run(self.study, tags, self.started_ms)
+        found = self.store.search(f"tags.`dabo_ray.study_id` = '{study_id}' and tags.`dabo_ray.role` = 'parent'")
+        run = found[0] if found else self.store.create_run(self.store.study, tags, self.started_ms)
         if found:
-            self._client.update_run(run.info.run_id, status="RUNNING")
-            self._log_tags(run.info.run_id, tags)
-        self._log_new_params(run, self.params)
+            self.store.client.update_run(run.info.run_id, status="RUNNING")
+            self.store.log_tags(run.info.run_id, tags)
+        self.store.log_new_params(run, self.params)
+        if not (found and run.inputs.dataset_inputs):
+            self.store.client.log_inputs(run.info.run_id, self._datasets())
         return str(run.info.run_id)
+
+    def _datasets(self) -> list[DatasetInput]:
+        """The images of every role; which these are follows from the labelled images, the settings and the seed."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        name, labelled = (self.provenance.get(key, UNKNOWN) for key in ("dataset", "dataset_digest"))
+        settings = {key: self.params[key] for key in sorted(self.params) if key == "seed" or key.startswith("data.")}
+        source = json.dumps({"name": name, "digest_of_labelled_images": labelled, "settings": settings}, default=str)
+        found = []
+        for role in ROLES:
+            digest = hashlib.sha256(f"{role} {source}".encode()).hexdigest()[:16]
+            images = Dataset(f"{name} {role}", digest, source_type="dabo_ray", source=source)
+            found.append(DatasetInput(images, [InputTag("mlflow.data.context", role)]))
+        return found
 
     def _study_id(self) -> str:
         """What tells this study from others of its name; kept in its folder, so that a resumed study has it again."""
-        file = self.study_dir / "mlflow_study_id"
+        file = self.store.study_dir / "mlflow_study_id"
         if not file.exists():
-            self.study_dir.mkdir(parents=True, exist_ok=True)
+            self.store.study_dir.mkdir(parents=True, exist_ok=True)
             written = file.with_suffix(".new")
             written.write_text(uuid.uuid4().hex, encoding="utf-8")
             written.replace(file)
@@ -199,10 +189,10 @@ class StudyRuns:
         if trial.name in self._trials:
             return self._trials[trial.name]
         parent = self._parent_id
-        found = self._search(f"tags.`dabo_ray.trial` = '{trial.name}' and tags.`mlflow.parentRunId` = '{parent}'")
+        found = self.store.search(f"tags.`dabo_ray.trial` = '{trial.name}' and tags.`mlflow.parentRunId` = '{parent}'")
         tags = {
             "mlflow.parentRunId": parent,
-            "dabo_ray.study": self.study,
+            "dabo_ray.study": self.store.study,
             "dabo_ray.trial": trial.name,
             "dabo_ray.phase": trial.phase,
             "dabo_ray.arm": trial.arm,
@@ -210,83 +200,16 @@ class StudyRuns:
             "dabo_ray.outcome": Outcome.RUNNING,
             **({"dabo_ray.origin": trial.origin} if trial.origin else {}),
         }
-        run = found[0] if found else self._create_run(trial.name, tags, at_ms)
+        run = found[0] if found else self.store.create_run(trial.name, tags, at_ms)
         fixed = {name: getattr(trial, name) for name in ("seed", "method", "arm", "phase", "epochs")}
-        self._log_new_params(run, {**fixed, **trial.settings})
+        self.store.log_new_params(run, {**fixed, **trial.settings})
         known = _TrialRun(run.info.run_id, run.info.status, run.data.tags["dabo_ray.outcome"])
         if found:
             known.has_picture = "mlflow.loggedImages" in run.data.tags
-            known.steps = {metric.step for metric in self._client.get_metric_history(known.run_id, LAST_METRIC)}
+            known.has_augmenter = "dabo_ray.augmenter" in run.data.tags
+            known.steps = {metric.step for metric in self.store.client.get_metric_history(known.run_id, LAST_METRIC)}
         self._trials[trial.name] = known
         return known
 
-    def _create_run(self, name: str, tags: Mapping[str, str], at_ms: int) -> Run:
-        return self._client.create_run(
-            self._experiment_id, start_time=at_ms, run_name=name, tags={"mlflow.source.name": "dabo_ray", **_tags(tags)}
-        )
-
-    def _search(self, query: str) -> list[Run]:
-        """All runs of the experiment that match, newest first."""
-        runs: list[Run] = []
-        token: str | None = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment_id], query, order_by=["attributes.start_time DESC"], page_token=token
-            )
-            runs += page
-            token = page.token
-            if not token:
-                return runs
-
-    def _log_new_params(self, run: Run, params: Mapping[str, Any]) -> None:
-        """Log what the run does not have yet: MLflow refuses to change a parameter."""
-        from mlflow.entities import Param
-
-        new = [
-            Param(name[:MAX_KEY_LENGTH], _text(value, MAX_PARAM_LENGTH))
-            for name, value in params.items()
-            if name[:MAX_KEY_LENGTH] not in run.data.params
-        ]
-        for start in range(0, len(new), MAX_PARAMS_OR_TAGS):
-            self._client.log_batch(run.info.run_id, params=new[start : start + MAX_PARAMS_OR_TAGS])
-
-    def _log_metrics(self, run_id: str, by_step: Mapping[int, Mapping[str, float]], at_ms: int) -> None:
-        from mlflow.entities import Metric
-
-        entries = []
-        for step, metrics in by_step.items():
-            # MLflow would store infinity as 1.8e308, which ruins the curve.
-            finite = {name: value for name, value in metrics.items() if name != "epoch" and math.isfinite(value)}
-            entries += [Metric(name, finite[name], at_ms, step) for name in sorted(finite, key=LAST_METRIC.__eq__)]
-        for start in range(0, len(entries), MAX_METRICS):
-            self._client.log_batch(run_id, metrics=entries[start : start + MAX_METRICS])
-
-    def _log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        texts = [RunTag(name, value) for name, value in _tags(tags).items()]
-        for start in range(0, len(texts), MAX_PARAMS_OR_TAGS):
-            self._client.log_batch(run_id, tags=texts[start : start + MAX_PARAMS_OR_TAGS])
-
     def _folder_of(self, trial: Trial) -> Path:
-        return self.study_dir / "trials" / trial.name
-
-
-def _tags(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name[:MAX_KEY_LENGTH]: _text(value, MAX_TAG_LENGTH) for name, value in tags.items()}
-
-
-def _text(value: object, length: int) -> str:
-    text = redact(str(value))
-    return text if len(text) <= length else text[: length - 3] + "..."
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    """The file of an SQLite URI; none for every other store."""
-    path = uri.partition("?")[0].removeprefix("sqlite:///")
-    return Path(path) if uri.startswith("sqlite:///") else None
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970, as MLflow counts time."""
-    return time.time_ns() // 1_000_000
+        return self.store.study_dir / "trials" / trial.name

@@ -45,7 +45,12 @@ def metric(result: TrialResult, name: str) -> float | None:
 
 
 def summarize(
-    study: str, results: Sequence[TrialResult], wall_seconds: float | None, provenance: Mapping[str, str]
+    study: str,
+    results: Sequence[TrialResult],
+    wall_seconds: float | None,
+    provenance: Mapping[str, str],
+    *,
+    budget: str = "",
 ) -> dict[str, Any]:
     """What the study found, as JSON values: the content of `summary.json`.
 
@@ -64,6 +69,7 @@ def summarize(
         `best`: the name of the first arm, None before any final trial is complete;
         `comparisons`: see `statistics.Comparison`;
         `training_seconds`: time that the trials of each phase trained, together;
+        `budget`: which limit of the budget ended the study early, empty if none did;
         `wall_seconds`: time that the study ran, over all its starts;
         `provenance`: code, versions, hardware, command.
     """
@@ -79,6 +85,7 @@ def summarize(
         "best": arms[0]["name"] if arms else None,
         "comparisons": [{**asdict(comparison), "verdict": str(comparison.verdict)} for comparison in comparisons],
         "training_seconds": _training_seconds(results),
+        "budget": budget,
         "wall_seconds": wall_seconds,
         "provenance": dict(provenance),
     }

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dabo_ray.augment.export import load_augmenter
-from dabo_ray.augment.learned import Augmenter
-from dabo_ray.tracking.figures.drawing import Records
 from dabo_ray.trials import Outcome, Phase, TrialResult
+
+if TYPE_CHECKING:
+    from dabo_ray.augment.learned import Augmenter
+    from dabo_ray.tracking.figures.drawing import Records
 
 AUGMENTER_FILE = "augmenter.safetensors"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -39,6 +41,9 @@ def read_samples(study_dir: Path, trial_name: str) -> bytes | None:
 
 def learned_augmenters(study_dir: Path, results: Sequence[TrialResult]) -> dict[str, list[Augmenter]]:
     """What the seeds of each learned arm of the final phase have learned; files that cannot be read are passed over."""
+    # Its torch takes seconds to import, and whoever only reads records needs none.
+    from dabo_ray.augment.export import load_augmenter
+
     found: dict[str, list[Augmenter]] = {}
     for result in results:
         trial = result.trial

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
+from dabo_ray.augment import export
+from dabo_ray.augment.affine import AffineAugmenter
 from dabo_ray.tracking.mlflow import Tracker, ui_command
+from dabo_ray.tracking.results import summarize
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 
@@ -96,7 +102,9 @@ def test_a_study_becomes_a_parent_run_with_a_run_per_trial(store: str, study: st
         train(tracker, learned(number), range(1, 4))
         reason = "" if outcome is Outcome.COMPLETE else f"because {outcome}"
         tracker.trial_ended(TrialResult(trial=learned(number), outcome=outcome, reason=reason, metrics=record(3)))
-    tracker.finish([report], {"best_select_accuracy": 93.0})
+    final = Trial(name="final-none-seed-0", phase=Phase.FINAL, arm="none", method="none", seed=7, epochs=3)
+    scored = TrialResult(trial=final, outcome=Outcome.COMPLETE, metrics={"test_accuracy": 70.0, "seconds": 2.0})
+    tracker.finish([report], summarize(study, [scored], 60.5, {}))
     assert tracker.close(), tracker.lost
 
     client = MlflowClient(store)
@@ -104,8 +112,10 @@ def test_a_study_becomes_a_parent_run_with_a_run_per_trial(store: str, study: st
     assert parent.info.status == "FINISHED"
     assert parent.info.run_name == study
     assert parent.data.params == {"seed": "0", "classifier.lr": "0.1"}
-    assert parent.data.metrics == {"best_select_accuracy": 93.0}
-    assert parent.data.tags["mlflow.note.content"] == "**Does** it log?"
+    few = {name: value for name, value in parent.data.metrics.items() if not name.startswith("system/")}
+    assert few == {"wall_seconds": 60.5, "test_accuracy/none": 70.0, "cost_ratio/none": 1.0}
+    assert parent.data.tags["mlflow.note.content"].startswith("**Does** it log?\n\n**No comparison")
+    assert parent.data.tags["dabo_ray.answer"].startswith("No comparison")
     assert parent.data.tags["provenance.cpu"] == "a cpu"
     assert parent.data.tags["mlflow.source.git.commit"] == "0123abc"
     assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html"]
@@ -118,6 +128,8 @@ def test_a_study_becomes_a_parent_run_with_a_run_per_trial(store: str, study: st
         assert run.info.start_time <= run.info.end_time
         tags = {name: run.data.tags[f"dabo_ray.{name}"] for name in ("phase", "arm", "method", "outcome")}
         assert tags == {"phase": "search", "arm": "learned", "method": "learned", "outcome": str(outcome)}
+        told = "" if number == 0 else f"**{outcome}**: because {outcome}"
+        assert run.data.tags.get("mlflow.note.content", "") == told
         assert run.data.tags.get("dabo_ray.reason", "") == ("" if number == 0 else f"because {outcome}")
         assert run.data.params["bilevel.inner_steps"] == str(number)
         assert run.data.params["seed"] == "7"
@@ -130,12 +142,102 @@ def test_a_study_becomes_a_parent_run_with_a_run_per_trial(store: str, study: st
     assert str(Path(store.removeprefix("sqlite:///")).parent) in parent.info.artifact_uri
 
 
+def test_the_images_of_every_role_are_inputs_of_the_study(store: str, study: str, tmp_path: Path) -> None:
+    digests = []
+    for seed in (0, 0, 1):
+        provenance = {"dataset": "digits", "dataset_digest": "290be"}
+        params = {"seed": seed, "data.name": "digits", "classifier.lr": 0.1}
+        tracker = open_tracker(store, study, tmp_path / str(seed), params=params, provenance=provenance)
+        assert tracker.close(), tracker.lost
+        runs = MlflowClient(store).search_runs([MlflowClient(store).get_experiment_by_name(study).experiment_id])
+        inputs = runs[0].inputs.dataset_inputs
+        roles = {entry.tags[0].value: entry.dataset for entry in inputs}
+        assert len(inputs) == len(roles)
+        assert {role: images.name for role, images in roles.items()} == {
+            role: f"digits {role}" for role in ("train", "outer", "select", "test")
+        }
+        digests.append(tuple(images.digest for images in roles.values()))
+    # The same study is resumed; another seed is another split.
+    assert len({*digests[0], *digests[2]}) == 8
+    assert sorted(digests[0]) == sorted(digests[1])
+
+
+def test_the_driver_s_machine_is_watched(store: str, study: str, tmp_path: Path) -> None:
+    tracker = open_tracker(store, study, tmp_path)
+    train(tracker, learned(0), range(1, 3))
+    assert tracker.close(), tracker.lost
+    parent, trials = runs_of(store, study)
+    watched = {name: value for name, value in parent.data.metrics.items() if name.startswith("system/")}
+    assert 0 < watched["system/system_memory_usage_percentage"] < 100
+    assert 0 <= watched["system/cpu_utilization_percentage"] <= 100
+    assert steps(store, parent, "system/cpu_utilization_percentage") != []
+    assert not any(name.startswith("system/") for name in trials["search-0000"].data.metrics)
+
+
+def final(seed: int, outer_loss: float, arm: str = "learned-1") -> TrialResult:
+    name = f"final-{arm}-seed-{seed}"
+    trial = Trial(name=name, phase=Phase.FINAL, arm=arm, method="learned", seed=seed, epochs=1)
+    return TrialResult(trial=trial, outcome=Outcome.COMPLETE, metrics=record(1, outer_loss=outer_loss))
+
+
+def test_what_was_learned_becomes_models_that_load_without_this_package(store: str, study: str, tmp_path: Path) -> None:
+    results = [final(0, 0.9), final(1, 0.2), final(0, 0.5, "learned-2")]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 1, 16, 16, generator=generator)
+    expected = {}
+    for at, result in enumerate(results):
+        augmenter = AffineAugmenter(hidden=4 + at)
+        folder = tmp_path / "trials" / result.trial.name
+        folder.mkdir(parents=True)
+        export.save(augmenter, folder / "augmenter.safetensors")
+        torch.manual_seed(1)
+        expected[result.trial.name] = export.load(folder / "augmenter.safetensors")(images)
+    for _ in range(2):  # a study that is resumed after its end makes no second version
+        tracker = open_tracker(store, study, tmp_path)
+        for result in results:
+            tracker.trial_started(result.trial)
+            tracker.trial_ended(result)
+        tracker.finish([])
+        assert tracker.close(), tracker.lost
+
+    client = MlflowClient(store)
+    _, trials = runs_of(store, study)
+    for run in trials.values():
+        assert "augmenter.safetensors" in [file.path for file in client.list_artifacts(run.info.run_id)]
+    name = f"{study}-augmenter"
+    versions = {v.tags["arm"]: v for v in client.search_model_versions(f"name = '{name}'")}
+    assert len(client.search_model_versions(f"name = '{name}'")) == len(versions) == 2
+    # Of its seeds the one that did best on the outer images.
+    assert {arm: v.tags["trial"] for arm, v in versions.items()} == {
+        "learned-1": "final-learned-1-seed-1",
+        "learned-2": "final-learned-2-seed-0",
+    }
+    folder = client.download_artifacts(versions["learned-1"].run_id, "model")
+    np.save(tmp_path / "images.npy", images.numpy())
+    code = (
+        "import sys, numpy, torch, mlflow\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "assert model.metadata.signature.inputs.inputs[0].shape == (-1, -1, -1, -1)\n"
+        "assert model.input_example.shape == (2, 1, 32, 32)\n"
+        "torch.manual_seed(1)\n"
+        "numpy.save('augmented.npy', model.predict(numpy.load('images.npy')))\n"
+        "import dabo_ray; print(dabo_ray.__file__)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().startswith(folder), "the code comes with the model"
+    np.testing.assert_array_equal(np.load(tmp_path / "augmented.npy"), expected["final-learned-1-seed-1"].numpy())
+
+
 def test_a_resumed_study_goes_on_in_the_same_runs(store: str, study: str, tmp_path: Path) -> None:
     first = open_tracker(store, study, tmp_path)
     train(first, learned(0), range(1, 4))
     first.trial_ended(TrialResult(trial=learned(0), outcome=Outcome.COMPLETE, metrics=record(3)))
     train(first, learned(1, epochs=5), range(1, 3))
-    first.finish([], {}, "KILLED")
+    first.finish([], status="KILLED")
     assert first.close()
     parent, trials = runs_of(store, study)
     assert (parent.info.status, trials["search-0001"].info.status) == ("KILLED", "KILLED")
@@ -151,7 +253,7 @@ def test_a_resumed_study_goes_on_in_the_same_runs(store: str, study: str, tmp_pa
     train(second, learned(1, epochs=5), range(2, 3))
     train(second, learned(1, epochs=5), range(4, 6))
     second.trial_ended(TrialResult(trial=learned(1, epochs=5), outcome=Outcome.COMPLETE, metrics=record(5)))
-    second.finish([], {})
+    second.finish([])
     assert second.close(), second.lost
 
     again, trials = runs_of(store, study)
@@ -212,7 +314,7 @@ def test_broken_files_of_a_trial_cost_only_themselves(store: str, study: str, tm
     tracker = open_tracker(store, study, tmp_path)
     train(tracker, learned(0), range(1, 3))
     tracker.trial_ended(TrialResult(trial=learned(0), outcome=Outcome.PRUNED, reason="slow", metrics=record(3)))
-    tracker.finish([], {})
+    tracker.finish([])
     assert not tracker.close()
     assert [name.split(":")[0] for name in tracker.lost] == [
         "missed epochs of search-0000",
@@ -228,7 +330,7 @@ def test_a_refused_record_is_named_and_the_rest_is_logged(
 ) -> None:
     tracker = open_tracker(store, study, tmp_path)
     with caplog.at_level(logging.WARNING, logger="dabo_ray"):
-        tracker.finish([tmp_path / "missing.html", tmp_path / "missing.csv"], {"wall_seconds": 1.0})
+        tracker.finish([tmp_path / "missing.html", tmp_path / "missing.csv"], summarize(study, [], 1.0, {}))
         assert not tracker.close()
     assert [name.split(":")[0] for name in tracker.lost] == ["missing.html", "missing.csv"]
     assert len([entry for entry in caplog.records if entry.name == "dabo_ray"]) == 1
@@ -246,11 +348,11 @@ def test_a_store_out_of_reach_neither_stalls_nor_stops_the_study(
         for number in range(20):
             train(tracker, learned(number), range(1, 4))
             tracker.trial_ended(TrialResult(trial=learned(number), outcome=Outcome.COMPLETE, metrics=record(3)))
-        tracker.finish([], {})
+        tracker.finish([])
         assert time.monotonic() - start < 0.5
         assert not tracker.close()
     assert time.monotonic() - start < 20
-    assert "143 records, from the parent run on" in tracker.lost[0]
+    assert "163 records, from the parent run on" in tracker.lost[0]
     warnings = [entry.getMessage() for entry in caplog.records if entry.name == "dabo_ray"]
     assert len(warnings) == 1
     assert "s3cret" not in warnings[0] + "".join(tracker.lost)
@@ -271,7 +373,7 @@ def test_a_store_that_comes_back_gets_everything(
     folder.mkdir()
     (folder / "mlflow.db").write_bytes(Path(store.removeprefix("sqlite:///")).read_bytes())
     tracker.trial_ended(TrialResult(trial=learned(0), outcome=Outcome.COMPLETE, metrics=record(3)))
-    tracker.finish([], {})
+    tracker.finish([])
     assert tracker.close(), tracker.lost
     _, trials = runs_of(f"sqlite:///{folder}/mlflow.db", study)
     assert steps(f"sqlite:///{folder}/mlflow.db", trials["search-0000"]) == [1, 2, 3]

@@ -32,7 +32,7 @@ def final(arm, seed, test_accuracy, seconds, **rest):
 
 # Programs read summary.json: a key may be added, and never go or change its name.
 KEYS = ["study", "answer", "verdict", "phases", "arms", "best", "comparisons"]
-KEYS += ["training_seconds", "wall_seconds", "provenance"]
+KEYS += ["training_seconds", "budget", "wall_seconds", "provenance"]
 COMPARISON_KEYS = ["arm", "against", "reference", "seeds", "difference", "low", "high", "p", "verdict"]
 
 
@@ -74,6 +74,7 @@ def test_summary_of_a_finished_study():
     assert [list(comparison) for comparison in summary["comparisons"]] == [COMPARISON_KEYS] * 2
     assert (summary["study"], summary["best"], summary["wall_seconds"]) == ("digits", "learned-1", 120.5)
     assert summary["provenance"] == {"commit": "abc"}
+    assert summary["budget"] == ""
 
 
 def test_a_frozen_arm_has_the_selection_of_what_it_repeats_and_its_learning_counts_once():

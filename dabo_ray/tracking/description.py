@@ -1,0 +1,64 @@
+"""A study in brief, for the page of its run in MLflow: a text in Markdown, and a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dabo_ray.tracking.progress import duration
+from dabo_ray.tracking.verdict import p_text
+
+
+def headline_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The few numbers of a study; names with a slash stand under one heading in MLflow."""
+    metrics: dict[str, float | None] = {"wall_seconds": summary["wall_seconds"]}
+    for arm in summary["arms"]:
+        metrics[f"test_accuracy/{arm['name']}"] = arm["test_accuracy"]["mean"]
+        metrics[f"cost_ratio/{arm['name']}"] = arm["cost_ratio"]
+    return {name: float(value) for name, value in metrics.items() if value is not None}
+
+
+def markdown(question: str, summary: Mapping[str, Any], study_dir: Path) -> str:
+    """Question, answer, arms and comparisons of a study, and where its report is."""
+    parts = [question.strip(), f"**{_plain(summary['answer'])}**", _arms(summary), _comparisons(summary)]
+    if summary["budget"]:
+        parts.append(f"Ended early by its budget: {_plain(summary['budget'])}.")
+    parts.append(
+        f"The whole report is the artifact `report.html` of this run, and `{study_dir / 'report.html'}`; "
+        "`summary.json`, `results.csv` and `results.parquet` beside it have every number. "
+        f"Written again at any time: `python -m dabo_ray.report {study_dir}`."
+    )
+    parts.append(
+        "To compare the arms over their seeds: *Group by* the tag `dabo_ray.arm` on the page of the experiment. "
+        "A trial that failed or was pruned says why in its own description."
+    )
+    return "\n\n".join(part for part in parts if part)
+
+
+def _arms(summary: Mapping[str, Any]) -> str:
+    if not summary["arms"]:
+        return ""
+    lines = ["| arm | test accuracy (%) | seeds | time of a seed | cost |", "|---|---|---|---|---|"]
+    for arm in summary["arms"]:
+        accuracy = arm["test_accuracy"]
+        interval = "" if accuracy["ci95"] is None else f" \N{PLUS-MINUS SIGN} {accuracy['ci95']:.2f}"
+        seconds = "" if arm["seconds"] is None else duration(arm["seconds"])
+        cost = "" if arm["cost_ratio"] is None else f"{arm['cost_ratio']:.2f}"
+        name = _plain(arm["name"])
+        lines.append(f"| {name} | {accuracy['mean']:.2f}{interval} | {len(arm['seeds'])} | {seconds} | {cost} |")
+    return "\n".join(lines)
+
+
+def _comparisons(summary: Mapping[str, Any]) -> str:
+    lines = []
+    for c in summary["comparisons"]:
+        against = c["against"] if c["against"] == c["reference"] else f"the {c['against']}, {c['reference']}"
+        difference = f"{c['difference']:+.2f} points, {p_text(c['p'])}"
+        lines.append(f"- {_plain(c['arm'])} against {_plain(against)}: {difference}, {c['verdict']}")
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """The text without what Markdown would take for its own."""
+    return "".join(f"\\{letter}" if letter in "\\`*_|<>[]#" else letter for letter in text)

@@ -1,0 +1,57 @@
+"""The page of a study in MLflow, as Markdown, and its few numbers."""
+
+from pathlib import Path
+
+from dabo_ray.tracking.description import headline_metrics, markdown
+from dabo_ray.tracking.results import summarize
+from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
+
+
+def final(arm, seed, test_accuracy, method=None):
+    name = f"final-{arm}-seed-{seed}"
+    trial = Trial(name=name, phase=Phase.FINAL, arm=arm, method=method or arm, seed=seed, epochs=1)
+    metrics = {"test_accuracy": test_accuracy, "seconds": 90.0 if method else 30.0}
+    return TrialResult(trial=trial, outcome=Outcome.COMPLETE, metrics=metrics)
+
+
+RESULTS = [final("flip_crop", seed, 70.0 + seed) for seed in range(3)]
+RESULTS += [final("learned-1", seed, 80.0 + 1.5 * seed, "learned") for seed in range(3)]
+RESULTS += [final("none", seed, 69.0 - seed) for seed in range(3)]
+
+
+def test_a_finished_study_in_markdown():
+    summary = summarize("digits", RESULTS, 61.0, {}, budget="search: 3 of 3 gpu_hours are spent")
+    page = markdown("Question: does it help?\n", summary, Path("runs/digits"))
+    question, answer, arms, comparisons, budget, report, _ = page.split("\n\n")
+    assert question == "Question: does it help?"
+    assert answer.startswith("**The learned arm learned-1 is 10.50 points better on test than the best baseline, flip")
+    assert arms.splitlines() == [
+        "| arm | test accuracy (%) | seeds | time of a seed | cost |",
+        "|---|---|---|---|---|",
+        "| learned-1 | 81.50 ± 3.73 | 3 | 1 min 30 s | 3.00 |",
+        "| flip\\_crop | 71.00 ± 2.48 | 3 | 30.0 s | 1.00 |",
+        "| none | 68.00 ± 2.48 | 3 | 30.0 s | 1.00 |",
+    ]
+    first = "- learned-1 against the best baseline, flip\\_crop: +10.50 points, p = 0.0"
+    assert comparisons.splitlines()[0].startswith(first)
+    assert budget == "Ended early by its budget: search: 3 of 3 gpu\\_hours are spent."
+    assert "`runs/digits/report.html`" in report
+
+
+def test_a_study_without_an_answer_in_markdown():
+    page = markdown("", summarize("digits", [], None, {}), Path("runs/digits"))
+    assert page.startswith("**No answer yet")
+    assert "|" not in page
+
+
+def test_the_numbers_are_few_and_finite():
+    assert headline_metrics(summarize("digits", RESULTS, 61.0, {})) == {
+        "wall_seconds": 61.0,
+        "test_accuracy/learned-1": 81.5,
+        "cost_ratio/learned-1": 3.0,
+        "test_accuracy/flip_crop": 71.0,
+        "cost_ratio/flip_crop": 1.0,
+        "test_accuracy/none": 68.0,
+        "cost_ratio/none": 1.0,
+    }
+    assert headline_metrics(summarize("digits", [], None, {})) == {}
