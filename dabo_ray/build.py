@@ -11,8 +11,17 @@ import torch
 from torch import nn
 
 from dabo_ray.augment.augmenters import AUGMENTERS
-from dabo_ray.augment.fixed import FIXED, FixedAugmentation
+from dabo_ray.augment.augmix import AugMix
+from dabo_ray.augment.autoaugment import AutoAugment
+from dabo_ray.augment.automated import RandAugment, TrivialAugmentWide
+from dabo_ray.augment.erasing import Cutout, RandomErasing
+from dabo_ray.augment.fast_autoaugment import PolicyAugmentation
+from dabo_ray.augment.fixed import Compose, FixedAugmentation, Identity
+from dabo_ray.augment.geometric import Crop, Flip, FlipCrop, RandomAffine
+from dabo_ray.augment.jitter import ColorJitter
 from dabo_ray.augment.learned import Augmenter, Frozen
+from dabo_ray.augment.mixing import CutMix, Mixup
+from dabo_ray.augment.policy_file import read_policy
 from dabo_ray.bilevel.collectives import Collective, OneWorker
 from dabo_ray.bilevel.direct import Direct
 from dabo_ray.bilevel.estimator import Estimator
@@ -28,6 +37,7 @@ from dabo_ray.bilevel.unrolled import unrolled_hypergradient
 from dabo_ray.config import Augmenter as AugmenterConfig
 from dabo_ray.config import Bilevel, Data, Study
 from dabo_ray.config import Classifier as ClassifierConfig
+from dabo_ray.config.baselines import Settings, arm_of
 from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.shift import Shift
 from dabo_ray.data.sources import Reading, load
@@ -71,6 +81,26 @@ STN = "stn"
 ADVERSARIAL = "adversarial"
 LEARNING = (LEARNED, STN, ADVERSARIAL)
 """Methods whose augmenter is learned while the classifier is trained."""
+
+BASELINES: dict[str, Callable[..., FixedAugmentation]] = {
+    "none": lambda classes: Identity(),
+    "flip": lambda classes, **settings: Flip(**settings),
+    "crop": lambda classes, **settings: Crop(**settings),
+    "flip_crop": lambda classes, **settings: FlipCrop(**settings),
+    "affine": lambda classes, **settings: RandomAffine(**settings),
+    "color_jitter": lambda classes, **settings: ColorJitter(**settings),
+    "cutout": lambda classes, **settings: Cutout(**settings),
+    "random_erasing": lambda classes, **settings: RandomErasing(**settings),
+    "autoaugment": lambda classes, **settings: AutoAugment(**settings),
+    "randaugment": lambda classes, **settings: RandAugment(**settings),
+    "trivialaugment": lambda classes: TrivialAugmentWide(),
+    "augmix": lambda classes, **settings: AugMix(**settings),
+    "mixup": Mixup,
+    "cutmix": CutMix,
+    "policy_file": lambda classes, path: PolicyAugmentation(read_policy(Path(path))),
+    "compose": lambda classes, steps: Compose([make_baseline(arm_of(step), classes) for step in steps]),
+}
+"""Each takes the number of classes and the settings of its section by name."""
 
 
 def make_study_pools(study: Study) -> Pools:
@@ -246,9 +276,13 @@ def make_classifier(config: ClassifierConfig, pools: Pools, seed: int, device: t
 def make_augmentation(
     study: Study, method: str, seed: int, device: torch.device, num_classes: int
 ) -> FixedAugmentation | Augmenter:
-    """The augmentation of a trial: an augmenter to learn, the same untrained, or a hand-made one."""
+    """The augmentation of a trial: an augmenter to learn, the same untrained, or a hand-made one.
+
+    Raises:
+        PolicyError: the file of a policy cannot be read or holds none.
+    """
     if method not in (*LEARNING, RANDOM):
-        return FIXED[method]()
+        return make_baseline(study.arms[method], num_classes)
     with _seeded(derive(seed, "augmenter")):
         augmenter = make_augmenter(study.augmenter, num_classes).to(device)
     return Frozen(augmenter) if method == RANDOM else augmenter
@@ -266,6 +300,12 @@ def make_augmenter(config: AugmenterConfig, num_classes: int) -> Augmenter:
         conditioning=config.conditioning,
         num_classes=num_classes,
     )
+
+
+def make_baseline(arm: Settings, num_classes: int) -> FixedAugmentation:
+    """A hand-made augmentation with its settings."""
+    settings = {key: getattr(arm, key) for key in type(arm).model_fields if key not in ("name", "label")}
+    return BASELINES[arm.name](num_classes, **settings)
 
 
 @contextmanager

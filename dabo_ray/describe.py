@@ -8,7 +8,7 @@ from dabo_ray.config import Choice, FloatRange, IntRange, Study
 def describe_plan(study: Study) -> str:
     """Phases, trials, resources and places of a checked study, over several lines."""
     resources, final, search = study.resources, study.final, study.search
-    baselines = len(study.baselines)
+    baselines = len(study.arms)
     searches = search.trials if final.top else 0
     arms = [f"{final.top} best settings", *([f"the same {final.top} frozen"] if final.frozen and final.top else [])]
     arms += [f"{baselines} baselines", *(f"{name} at equal cost" for name in final.equal_cost)]
@@ -26,7 +26,7 @@ def describe_plan(study: Study) -> str:
         f"batches of {study.classifier.batch_size}",
         f"augmenter   {_augmenter_words(study)}; "
         f"inner_steps {study.bilevel.inner_steps}, truncation {study.bilevel.truncation}",
-        f"baselines   {baselines} trials: {', '.join(study.baselines) or 'none'}",
+        f"baselines   {baselines} trials: {', '.join(study.arms) or 'none'}",
         f"search      {searches} trials by {search.sampler}, pruner {search.pruner.name}",
         *(f"              {key}: {_space_words(space)}" for key, space in search.space.items()),
         f"final       {finals} trials: {', '.join(arms)}; {final.seeds} seeds each",

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from dabo_ray.config import Section, Study
+from dabo_ray.config import Baseline, Section, Study
+from dabo_ray.config.baselines import ARM, ARMS, PLAIN, Step
 
 Loc = tuple[int | str, ...]
 
@@ -38,8 +39,8 @@ def problems_of(error: ValidationError, raw: Mapping[str, Any]) -> dict[Loc, str
     """
     found: dict[Loc, str] = {}
     for details in error.errors():
-        loc = _place(details["loc"])
-        found.setdefault(loc, _text(loc, details, raw))
+        loc = _in_schema(details["loc"])
+        found.setdefault(_in_file(loc), _text(loc, details, raw))
     return found
 
 
@@ -63,13 +64,22 @@ def settings() -> list[str]:
     return [path for path in _every_key(Study) if path.startswith(tuple(f"{section}." for section in _SEARCHABLE))]
 
 
-def _place(loc: Loc) -> Loc:
-    """Where the reader wrote it: without the names of union members, and what has keys of its own as a whole."""
+def _in_schema(loc: Loc) -> Loc:
+    """Where it is in the schema: what has keys of its own as a whole, a baseline by its kind, without other unions."""
     if loc[:2] == ("search", "space"):
         return loc[:3]
     if loc[:2] in {("search", "objective"), ("search", "constraints"), ("search", "enqueue")}:
         return loc[:2]
+    if loc[0] == "baselines":
+        loc = tuple(part for part in loc if part != PLAIN)
+        # The numbers of an interval are one value; steps and baselines are not.
+        return loc[:-1] if isinstance(loc[-1], int) and loc[-2] not in ("baselines", "steps") else loc
     return loc[:2] if loc[0] in ("resources", "augmenter") else loc
+
+
+def _in_file(loc: Loc) -> Loc:
+    """Where the reader wrote it."""
+    return tuple(part for part, before in zip(loc, (None, *loc), strict=False) if ARM not in (part, before))
 
 
 def _text(loc: Loc, details: ErrorDetails, raw: Mapping[str, Any]) -> str:
@@ -81,7 +91,10 @@ def _text(loc: Loc, details: ErrorDetails, raw: Mapping[str, Any]) -> str:
     if kind == "missing" and loc[:2] != ("search", "space"):
         example = ", for example `data: {name: digits}`" if loc == ("data",) else ""
         return f"missing; give {_allowed_at(loc)}{example}"
-    given = _value_at(raw, loc)
+    given = _value_at(raw, _in_file(loc))
+    if loc[-1] == ARM:
+        name = f"got the name {shown(given['name'])}" if "name" in given else "has no name"
+        return f"{name}; give one of {', '.join(ARMS)}"
     hint = ""
     if isinstance(given, str) and kind in {"int_type", "float_type"} and _NUMBER.fullmatch(given):
         hint = ", without quotes"
@@ -108,6 +121,8 @@ def _allowed_at(loc: Loc) -> str:
 
 def _allowed(annotation: Any, metadata: Sequence[Any]) -> str:
     """The values of a type in words, with their limits."""
+    if annotation == Step:
+        return f"{', '.join(map(repr, get_args(Baseline)))}, or {{name: ..., and settings}}"
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _allowed(args[0], [m for extra in args[1:] for m in getattr(extra, "metadata", [extra])])
@@ -120,6 +135,8 @@ def _allowed(annotation: Any, metadata: Sequence[Any]) -> str:
         return "null"
     if origin is dict:
         return f"a section whose keys are from {_allowed(args[0], ())} and whose values are {_allowed(args[1], ())}"
+    if origin is tuple:
+        return "a pair of numbers, [low, high]"
     if origin is list:
         return f"a list with items from {_allowed(args[0], ())}"
     limits = {key: getattr(m, key) for m in metadata for key in _LIMITS if hasattr(m, key)}
@@ -168,6 +185,9 @@ def _section_of(field: FieldInfo) -> type[Section] | None:
 def _section_at(loc: Loc) -> type[Section] | None:
     """The section of the schema at a key path, or None."""
     section: type[Section] | None = Study
+    if ARM in loc:
+        after = len(loc) - loc[::-1].index(ARM)
+        section, loc = (ARMS[str(loc[after])], loc[after + 1 :]) if after < len(loc) else (None, ())
     for part in loc:
         field = section.model_fields.get(str(part)) if section else None
         section = _section_of(field) if field else None

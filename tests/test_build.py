@@ -11,10 +11,11 @@ from torch import Tensor
 
 from dabo_ray import build
 from dabo_ray.augment.augmenters import AUGMENTERS
-from dabo_ray.augment.fixed import FIXED, FixedAugmentation
+from dabo_ray.augment.fixed import FixedAugmentation
 from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.config import Augmenter as AugmenterConfig
 from dabo_ray.config import Baseline, Bilevel, Classifier, Data, Study
+from dabo_ray.config.baselines import ARMS, arm_of
 from dabo_ray.data.images import DataError
 from dabo_ray.data.sources import FORMATS
 from dabo_ray.data.splits import Pools
@@ -34,14 +35,27 @@ def names(annotation: Any) -> set[str]:
         (Classifier.model_fields["name"].annotation, build.CLASSIFIERS),
         (AugmenterConfig.model_fields["name"].annotation, AUGMENTERS),
         (AugmenterConfig.model_fields["optimizer"].annotation, build.OPTIMIZERS),
-        (Baseline, {**FIXED, build.RANDOM: None, build.STN: None, build.ADVERSARIAL: None}),
         (Bilevel.model_fields["engine"].annotation, build.ENGINES),
         (Data.model_fields["name"].annotation, {**FORMATS, "digits": None}),
     ],
-    ids=["classifier", "augmenter", "optimizer", "data", "baselines", "engine"],
+    ids=["classifier", "augmenter", "optimizer", "engine", "data"],
 )
 def test_names_of_a_study_file_are_those_that_are_known(allowed: Any, known: Mapping[str, Any]):
     assert names(allowed) == known.keys()
+
+
+def test_every_baseline_has_its_object_and_its_settings():
+    assert ARMS.keys() == {*build.BASELINES, build.RANDOM, build.STN, build.ADVERSARIAL}
+    # A name alone is for what needs no settings.
+    assert names(Baseline) == ARMS.keys() - {"policy_file", "compose"}
+
+
+def test_defaults_of_the_settings_are_those_of_the_objects():
+    """A baseline by its name alone is what its class makes without arguments."""
+    for name in build.BASELINES.keys() - {"mixup", "cutmix", "policy_file", "compose"}:
+        made = build.make_baseline(arm_of(name), 10)
+        plain = type(made)()
+        assert name == "flip_crop" or repr(vars(made)) == repr(vars(plain))
 
 
 def test_learned_is_not_the_name_of_a_baseline():
@@ -85,7 +99,9 @@ def test_augmenters(name: str, make_study: StudyMaker):
     assert not torch.equal(weights(first), weights(other))
 
 
-def test_the_random_augmenter_is_the_learned_one_before_it_learns(study: Study):
+def test_the_random_augmenter_is_the_learned_one_before_it_learns(make_study: StudyMaker):
+    study = make_study("baselines=[{name: random_augmenter, label: untrained}]")
+    assert study.method_of("untrained") == build.RANDOM
     learned = build.make_augmentation(study, LEARNED, 1, CPU, 10)
     frozen = build.make_augmentation(study, build.RANDOM, 1, CPU, 10)
     assert isinstance(frozen, Frozen) and isinstance(learned, Augmenter)
@@ -95,8 +111,8 @@ def test_the_random_augmenter_is_the_learned_one_before_it_learns(study: Study):
 
 
 @pytest.mark.parametrize("name", sorted(names(Baseline) - set(build.LEARNING)))
-def test_every_fixed_baseline_transforms_images(name: str, study: Study):
-    augmentation = build.make_augmentation(study, name, 1, CPU, 10)
+def test_every_fixed_baseline_transforms_images(name: str, make_study: StudyMaker):
+    augmentation = build.make_augmentation(make_study(f"baselines=[{name}]"), name, 1, CPU, 10)
     assert isinstance(augmentation, FixedAugmentation)
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     once, again = (augmentation(images, torch.Generator().manual_seed(5)) for _ in range(2))
@@ -157,6 +173,7 @@ def test_a_conditioned_augmenter_is_given_what_it_depends_on(
         f"augmenter={{conditioning: {conditioning}, hidden: [4, 5], dropout: 0.1, operations: [rotation]}}",
         "classifier={width: 8, epochs: 1}",
         "bilevel={inner_steps: 4, truncation: 2}",
+        "baselines=[random_augmenter]",
     )
     training = build.make_training(study, trial(method, Phase.SEARCH), pools)
     record = next(training.epochs())

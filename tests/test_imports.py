@@ -109,7 +109,7 @@ def test_every_part_is_looked_at():
         ("models.resnet", "from dabo_ray.config import Classifier"),
         ("models.resnet", "from dabo_ray import build"),
         ("data.splits", "import optuna"),
-        ("data.splits", "from dabo_ray.augment.fixed import FIXED"),
+        ("data.splits", "from dabo_ray.augment.fixed import Identity"),
         ("data.splits", "from dabo_ray.bilevel.loop import Training"),
         ("data.sources", "from pydantic import BaseModel"),
         ("config.study", "from dabo_ray.seeds import derive"),

@@ -38,13 +38,18 @@ def nearest_warp(images: Tensor, matrix: Tensor) -> Tensor:
         images: (B, C, H, W).
         matrix: (B, 2, 3) from output to input in pixels, see `rotation_matrix`.
     """
+    return pixel_warp(images, matrix, "nearest")
+
+
+def pixel_warp(images: Tensor, matrix: Tensor, interpolation: str) -> Tensor:
+    """`nearest_warp` with another `interpolation`, that of `grid_sample`; its sums are in torchvision's order."""
     height, width = images.shape[-2:]
     x_W = torch.arange(width, device=images.device, dtype=images.dtype) - (width - 1) / 2
     y_H = torch.arange(height, device=images.device, dtype=images.dtype) - (height - 1) / 2
     half_size = torch.tensor([[width / 2], [height / 2]], dtype=matrix.dtype, device=matrix.device)
     # Half way between two pixels the last bit decides: cast, divide and sum in torchvision's order.
     grid = _sampling_grid(matrix.to(images) / half_size.to(images), x_W, y_H)
-    return grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
 
 
 def _sampling_grid(matrix_B23: Tensor, x_W: Tensor, y_H: Tensor) -> Tensor:
@@ -156,23 +161,27 @@ def solarize(images: Tensor, thresholds: Tensor) -> Tensor:
 
 
 def equalize(images: Tensor) -> Tensor:
-    """Make the histogram of each channel as uniform as PIL's scheme on 256 levels does.
+    """Make the histogram of each channel as uniform as PIL's scheme on 256 levels does, see `equalized_levels`."""
+    return (equalized_levels(to_levels(images.detach().float())) / 255).to(images.dtype)
+
+
+def equalized_levels(levels: Tensor) -> Tensor:
+    """`equalize` for (B, C, H, W) whole numbers in 0..255, float32.
 
     With step = (pixels below the brightest level) // 255, level k becomes (pixels below k + step // 2) // step.
     Channels with step = 0 stay as they are.
     """
-    levels = to_levels(images.detach().float()).flatten(2)
-    index_BCN = levels.long()
+    index_BCN = levels.flatten(2).long()
     # Floats divide faster than integers; whole numbers below 2^24 are exact.
-    counts_BCK = levels.new_zeros((*images.shape[:2], 256))
+    counts_BCK = levels.new_zeros((*levels.shape[:2], 256))
     counts_BCK.scatter_add_(2, index_BCN, counts_BCK.new_ones(1).expand_as(index_BCN))
     num_brightest = counts_BCK.gather(2, index_BCN.amax(dim=2, keepdim=True))
     step = ((index_BCN.shape[2] - num_brightest) / 255).floor_()
     below_BCK = counts_BCK.cumsum(dim=2) - counts_BCK
     table_BCK = below_BCK.add_((step / 2).floor_()).div_(step.clamp(min=1)).floor_().clamp_(max=255)
     unchanged_K = torch.arange(256, device=levels.device, dtype=levels.dtype)
-    table_BCK = torch.where(step == 0, unchanged_K, table_BCK).to(images.dtype) / 255
-    return table_BCK.gather(2, index_BCN).view_as(images)
+    table_BCK = torch.where(step == 0, unchanged_K, table_BCK)
+    return table_BCK.gather(2, index_BCN).view_as(levels)
 
 
 def to_levels(images: Tensor) -> Tensor:

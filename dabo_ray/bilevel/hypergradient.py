@@ -33,6 +33,8 @@ class InnerStep:
     """(B, C, H, W) in [0, 1], before augmentation."""
 
     labels: Tensor
+    """(B,) classes, or (B, num_classes) their shares where images are mixed."""
+
     params: tuple[Tensor, ...]
     """Random numbers of the augmentation, one row per image."""
 

@@ -181,9 +181,11 @@ class Training:
         batch = self.fit[number]
         generator = torch.Generator().manual_seed(derive(self.seed, "augment", number))
         params = [self.fit.share.of(part) for part in self.augmentation.draw(batch.size, generator)]
-        if not isinstance(self.augmentation, FixedAugmentation):
+        images, labels = to_unit(batch.images), batch.labels
+        if isinstance(self.augmentation, FixedAugmentation):
+            labels = self.augmentation.targets(labels, images, tuple(params))
+        else:
             params = [part.to(self.device, non_blocking=True) for part in params]
-        images = to_unit(batch.images)
         if isinstance(self.augmentation, Augmenter | Frozen):
             params += self.augmentation.context(images, batch.labels)
         masks = None
@@ -193,7 +195,7 @@ class Training:
             weights=weights,
             theta=theta,
             images=images,
-            labels=batch.labels,
+            labels=labels,
             params=tuple(params),
             size=batch.size,
             lr=self._step_size(number),

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from dabo_ray.config.baselines import ARMS, Network, Settings, Step, arm_of, label_of, mixes_images
 from dabo_ray.config.data import Data
 from dabo_ray.config.search import Budget, Final, Search
 from dabo_ray.config.section import Count, NotNegative, Section
@@ -15,7 +16,8 @@ from dabo_ray.config.training import Augmenter, Bilevel, Classifier
 WILCOXON_REPEATS = 5
 """Of four pairs that all agree, the signed-rank test says p = 1/16; of fewer, nothing below its usual limit of 0.1."""
 
-Baseline = Literal["none", "flip", "flip_crop", "affine", "trivialaugment", "random_augmenter", "stn", "adversarial"]
+RESERVED = ("learned", "frozen")
+EQUAL_COST = "-equal-cost"
 
 
 class Resources(Section):
@@ -78,9 +80,10 @@ class Study(Section):
     budget: Budget = Budget()
     """What the study may use up."""
 
-    baselines: Annotated[list[Baseline], Field(min_length=0)] = ["none"]
-    """Arms that the learned augmentation is compared with; `random_augmenter` is the untrained network;
-    `stn` and `adversarial` learn from the training loss, down and up it."""
+    baselines: list[Step] = ["none"]
+    """Arms that the learned augmentation is compared with: names, such as `trivialaugment`, or sections with settings,
+    such as `{name: randaugment, num_ops: 1, label: ra-1}`. `random_augmenter` is the untrained network; `stn` and
+    `adversarial` learn from the training loss, down and up it."""
 
     final: Final = Final()
     """The comparison on the test images."""
@@ -97,11 +100,35 @@ class Study(Section):
     database: str = ""
     """Optuna storage URL of the plan; empty: SQLite in the study's folder."""
 
+    @property
+    def arms(self) -> dict[str, Settings]:
+        """The baselines with their settings, by the names of their arms."""
+        return {label_of(step): arm_of(step) for step in self.baselines}
+
+    def method_of(self, label: str) -> str:
+        """The method of a baseline's trials: that of its network, or its label, which leads to its settings."""
+        arm = self.arms[label]
+        return arm.name if isinstance(arm, Network) else label
+
     def contradictions(self) -> dict[str, str]:
         """Rules over several sections: key path -> what is wrong and what to change; empty when all hold."""
         found = {}
-        if len(set(self.baselines)) < len(self.baselines):
-            found["baselines"] = f"names an arm twice: {', '.join(self.baselines)}; name each once"
+        labels = [label_of(step) for step in self.baselines]
+        if len(set(labels)) < len(labels):
+            found["baselines"] = f"names an arm twice: {', '.join(labels)}; name each once, or give one a label"
+        if reserved := [label for label in labels if label.startswith(RESERVED) or label.endswith(EQUAL_COST)]:
+            found["baselines"] = (
+                f"has the label {', '.join(reserved)}; labels must not begin with {' or '.join(RESERVED)} nor end with "
+                f"{EQUAL_COST}, the names of other arms"
+            )
+        if misleading := [label for label, arm in self.arms.items() if label in ARMS and label != arm.name]:
+            found["baselines"] = f"has the label {', '.join(misleading)}, the name of another baseline; give another"
+        mixing = [label for label, step in zip(labels, self.baselines, strict=True) if mixes_images(step)]
+        if mixing and self.resources.workers not in ("local", 1):
+            found["resources.workers"] = (
+                f"is {self.resources.workers}, and {', '.join(mixing)} mixes images of a whole batch, which workers "
+                "would share; set workers to local or 1, or remove the baseline"
+            )
         if "://" in self.storage:
             found["storage"] = f"must be a folder, got {self.storage!r}; mount shared storage on every node instead"
         for key, folder in (
@@ -114,7 +141,7 @@ class Study(Section):
                 found[key] = f"got {folder!r}, and `~` is not the home folder here; give the path in full"
         if self.final.top > self.search.trials:
             found["final.top"] = f"is {self.final.top}, more than search.trials ({self.search.trials}); lower it"
-        missing = [name for name in self.final.equal_cost if name not in self.baselines]
+        missing = [name for name in self.final.equal_cost if name not in labels]
         if missing:
             found["final.equal_cost"] = (
                 f"names {', '.join(missing)}, not among the baselines; add it there or remove it"

@@ -13,7 +13,7 @@ from dabo_ray.trials import FROZEN, Outcome, Phase, Trial, TrialResult
 def planned_finals(study: Study) -> int:
     """Trials of the final phase while it is not known which arms reach it; there may be fewer."""
     learned = study.final.top * (2 if study.final.frozen else 1)
-    return (len(study.baselines) + len(study.final.equal_cost) + learned) * study.final.seeds
+    return (len(study.arms) + len(study.final.equal_cost) + learned) * study.final.seeds
 
 
 def final_trials(
@@ -67,7 +67,7 @@ def _with_seed(
             origin=origin.name,
         )
 
-    complete = [name for name in study.baselines if name in baselines]
+    complete = [name for name in study.arms if name in baselines]
     for name in complete:
         yield final(name, baselines[name].trial)
     for name in complete:

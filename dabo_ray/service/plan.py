@@ -107,7 +107,7 @@ class Plan:
         if phase is Phase.SEARCH:
             cost = self.ledger.cost(LEARNED, self._search.estimated_epochs())
         else:
-            cost = self.ledger.cost(self.study.baselines[len(self._issued[phase])], self.study.classifier.epochs)
+            cost = self.ledger.cost(list(self.study.arms)[len(self._issued[phase])], self.study.classifier.epochs)
         return cost + self.ledger.under_way()
 
     def _reserve(self, phase: Phase) -> Use:
@@ -141,12 +141,12 @@ class Plan:
 
     def _next_baseline(self) -> Row:
         number = len(self._issued[Phase.BASELINES])
-        name = self.study.baselines[number]
+        name = list(self.study.arms)[number]
         trial = Trial(
             name=f"baseline-{name}",
             phase=Phase.BASELINES,
             arm=name,
-            method=name,
+            method=self.study.method_of(name),
             seed=derive(self.study.seed, Phase.BASELINES, number) % 2**31,
             epochs=self.study.classifier.epochs,
         )
@@ -186,7 +186,7 @@ class Plan:
 
     def _planned_whole(self, phase: Phase) -> int:
         if phase is Phase.BASELINES:
-            return len(self.study.baselines)
+            return len(self.study.arms)
         if phase is Phase.SEARCH:
             return self._search.planned
         if not self._is_final:

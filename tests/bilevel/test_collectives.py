@@ -14,7 +14,7 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 from dabo_ray.augment.affine import MatrixAugmenter
-from dabo_ray.augment.fixed import Flip
+from dabo_ray.augment.geometric import Flip
 from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.collectives import Collective, OneWorker, ProcessGroup
 from dabo_ray.bilevel.direct import Direct

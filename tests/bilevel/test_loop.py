@@ -13,8 +13,16 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from dabo_ray.augment.affine import MatrixAugmenter
-from dabo_ray.augment.fixed import FIXED, FixedAugmentation, Flip, Identity
+from dabo_ray.augment.augmix import AugMix
+from dabo_ray.augment.autoaugment import AutoAugment
+from dabo_ray.augment.automated import TrivialAugmentWide
+from dabo_ray.augment.erasing import RandomErasing
+from dabo_ray.augment.fast_autoaugment import PolicyAugmentation
+from dabo_ray.augment.fixed import FixedAugmentation, Identity
+from dabo_ray.augment.geometric import Flip, FlipCrop, RandomAffine
+from dabo_ray.augment.jitter import ColorJitter
 from dabo_ray.augment.learned import Frozen
+from dabo_ray.augment.mixing import CutMix, Mixup
 from dabo_ray.bilevel.collectives import OneWorker
 from dabo_ray.bilevel.inner import Sgd
 from dabo_ray.bilevel.loop import Diverged, Training
@@ -92,6 +100,18 @@ def training(
     )
 
 
+HAND_MADE = {
+    "flip_crop": FlipCrop(),
+    "color_jitter": ColorJitter(hue=0.1),
+    "random_erasing": RandomErasing(),
+    "autoaugment": AutoAugment(),
+    "augmix": AugMix(),
+    "mixup": Mixup(10),
+    "cutmix": CutMix(10),
+    "policy": PolicyAugmentation([[("Cutout", 0.5, 0.5), ("TranslateX", 0.5, 0.5)], [("Solarize", 0.5, 0.5)]]),
+}
+
+
 def records(run: Training) -> list[dict[str, float]]:
     return [{name: value for name, value in record.items() if name != "seconds"} for record in run.epochs()]
 
@@ -124,7 +144,12 @@ class OrdinaryLoop:
                     weight.data = value
                 images = like(images, *params).detach()
             optimizer.zero_grad()
-            cross_entropy(self.net(images), batch.labels).backward()
+            scores = self.net(images)
+            losses = cross_entropy(scores, batch.labels, reduction="none")
+            if isinstance(run.augmentation, Mixup):
+                before = cross_entropy(scores, batch.labels.roll(1), reduction="none")
+                losses = params[0].float() * losses + (1 - params[0].float()) * before
+            losses.mean().backward()
             optimizer.step()
             cosine.step()
 
@@ -140,9 +165,9 @@ def assert_equals(run: Training, ordinary: OrdinaryLoop) -> None:
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("name", FIXED)
-def test_without_an_outer_problem_it_is_ordinary_training(name: str, batch_norm: bool) -> None:
-    run = training(FIXED[name](), batch_norm=batch_norm)
+@pytest.mark.parametrize("made", [Identity(), Flip(), FlipCrop(), RandomAffine(), TrivialAugmentWide(), Mixup(10)])
+def test_without_an_outer_problem_it_is_ordinary_training(made: FixedAugmentation, batch_norm: bool) -> None:
+    run = training(made, batch_norm=batch_norm)
     records(run)
     assert_equals(run, OrdinaryLoop(run, None))
 
@@ -334,11 +359,11 @@ def test_weights_that_overflow_in_the_last_update_do_not_pass_as_trained() -> No
 
 
 @pytest.mark.parametrize(("inner_steps", "truncation"), [(1, 1), (2, 3)])
-@pytest.mark.parametrize("kind", ["learned", "frozen", "flip_crop", "trivialaugment"])
+@pytest.mark.parametrize("kind", ["learned", "frozen", *HAND_MADE])
 def test_steps_stay_on_the_device_and_never_wait_for_it(kind, inner_steps, truncation) -> None:
     """On the meta device tensors have no values: looking at one, or mixing devices, is an error."""
     learned = augmenter().to("meta")
-    made = learned if kind == "learned" else Frozen(learned) if kind == "frozen" else FIXED[kind]()
+    made = learned if kind == "learned" else Frozen(learned) if kind == "frozen" else HAND_MADE[kind]
     run = training(made, inner_steps=inner_steps, truncation=truncation, device=torch.device("meta"))
     run.objective.classifier.train()
     for number in range(4):

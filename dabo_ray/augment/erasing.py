@@ -1,0 +1,101 @@
+"""Rectangles cut out of images: Cutout and random erasing."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dabo_ray.augment.fixed import FixedAugmentation, Params, check_batch
+
+ATTEMPTS = 10
+"""Rectangles that are tried for an image before it stays whole, as in torchvision."""
+
+
+class Cutout(FixedAugmentation):
+    """Blacken a square whose centre is any pixel; what lies outside the image is lost.
+
+    Args:
+        size: side of the square in pixels; None: half the shorter side of the image, which is 16 for CIFAR's 32.
+
+    Reference: DeVries and Taylor 2017.
+    """
+
+    def __init__(self, *, size: int | None = None) -> None:
+        self.size = size
+
+    def draw(self, num_images: int, generator: torch.Generator) -> Params:
+        """The centre, in [0, 1) of height and width."""
+        return (torch.rand(num_images, 2, generator=generator, dtype=torch.float64),)
+
+    def apply(self, images: Tensor, params: Params) -> Tensor:
+        """Blacken a square of each image."""
+        check_batch(images, params)
+        (centres,) = params
+        sides = torch.tensor(images.shape[-2:])
+        size = int(sides.min()) // 2 if self.size is None else self.size
+        first = (centres * sides).floor().long() - size // 2
+        return images.masked_fill(inside(first, first + size, images), 0)
+
+
+class RandomErasing(FixedAugmentation):
+    """Paint a rectangle of random place, area and aspect in some of the images.
+
+    Args:
+        probability: that an image is painted in.
+        scale: smallest and largest area of the rectangle over that of the image.
+        ratio: smallest and largest height over width; its logarithm is uniform.
+        value: of the painted pixels, in [0, 1].
+
+    Reference: Zhong et al. 2020; torchvision's `RandomErasing`.
+    """
+
+    def __init__(
+        self,
+        *,
+        probability: float = 0.5,
+        scale: tuple[float, float] = (0.02, 0.33),
+        ratio: tuple[float, float] = (0.3, 3.3),
+        value: float = 0.0,
+    ) -> None:
+        self.probability, self.scale, self.ratio, self.value = probability, scale, ratio, value
+
+    def draw(self, num_images: int, generator: torch.Generator) -> Params:
+        """Whether to paint; shares of the area and aspects, an attempt a column; the corner in [0, 1) of its room."""
+        chosen = torch.rand(num_images, generator=generator) < self.probability
+        uniform = torch.rand(num_images, 2 * ATTEMPTS + 2, generator=generator, dtype=torch.float64)
+        (low, high), (flat, tall) = self.scale, map(math.log, self.ratio)
+        areas = low + (high - low) * uniform[:, :ATTEMPTS]
+        aspects = (flat + (tall - flat) * uniform[:, ATTEMPTS:-2]).exp()
+        return chosen, areas, aspects, uniform[:, -2:]
+
+    def apply(self, images: Tensor, params: Params) -> Tensor:
+        """Paint the first rectangle of each image that fits."""
+        check_batch(images, params)
+        chosen, areas, aspects, corners = params
+        sides = torch.tensor(images.shape[-2:])
+        pixels = areas * sides.prod()
+        shapes = torch.stack(((pixels * aspects).sqrt().round(), (pixels / aspects).sqrt().round()), dim=2).long()
+        fits = (shapes < sides).all(dim=2)
+        first_fit = fits.long().argmax(dim=1)
+        shape = shapes[torch.arange(len(shapes)), first_fit] * (chosen & fits.any(dim=1))[:, None]
+        first = (corners * (sides - shape + 1)).floor().long()
+        return images.masked_fill(inside(first, first + shape, images), self.value)
+
+
+def inside(first: Tensor, end: Tensor, images: Tensor) -> Tensor:
+    """The pixels of a rectangle in each image, (B, 1, H, W).
+
+    Args:
+        first: (B, 2) first row and column.
+        end: (B, 2) the row and the column after the last.
+        images: (B, C, H, W), for the size and the device.
+    """
+    first, end = first.to(images.device), end.to(images.device)
+    masks = []
+    for axis, side in enumerate(images.shape[-2:]):
+        place = torch.arange(side, device=images.device)
+        masks.append((place >= first[:, axis, None]) & (place < end[:, axis, None]))
+    rows, columns = masks
+    return rows[:, None, :, None] & columns[:, None, None, :]

@@ -1,0 +1,105 @@
+"""Hand-made geometric augmentation: mirroring, cropping, affine maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from dabo_ray.augment import ops
+from dabo_ray.augment.fixed import Compose, FixedAugmentation, Params, check_batch
+
+
+class Flip(FixedAugmentation):
+    """Mirror every second image, on average: left to right, or upside down."""
+
+    def __init__(self, *, vertical: bool = False) -> None:
+        self.axis = -2 if vertical else -1
+
+    def draw(self, num_images: int, generator: torch.Generator) -> Params:
+        """Whether to mirror."""
+        return (torch.rand(num_images, generator=generator) < 0.5,)
+
+    def apply(self, images: Tensor, params: Params) -> Tensor:
+        """Mirror the chosen images."""
+        check_batch(images, params)
+        (mirrored,) = params
+        return torch.where(ops.per_image(mirrored.to(images.device)), images.flip(self.axis), images)
+
+
+class Crop(FixedAugmentation):
+    """Pad with zeros and crop to the old size at random.
+
+    Args:
+        padding: pixels on every side; None: an eighth of the side, which is 4 for CIFAR's 32.
+    """
+
+    def __init__(self, *, padding: int | None = None) -> None:
+        self.padding = padding
+
+    def draw(self, num_images: int, generator: torch.Generator) -> Params:
+        """Where to crop, in [0, 1) of the room there is along y and x."""
+        return (torch.rand(num_images, 2, generator=generator),)
+
+    def apply(self, images: Tensor, params: Params) -> Tensor:
+        """Crop each image."""
+        check_batch(images, params)
+        (corners,) = params
+        height, width = images.shape[-2:]
+        margin_y, margin_x = (side // 8 if self.padding is None else self.padding for side in (height, width))
+        num_places = torch.tensor([2 * margin_y + 1, 2 * margin_x + 1])
+        top, left = (corners * num_places).long().to(images.device).unbind(dim=1)
+        padded = pad(images, (margin_x, margin_x, margin_y, margin_y))
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+        return windows[torch.arange(len(images), device=images.device), :, top, left]
+
+
+class FlipCrop(Compose):
+    """The CIFAR recipe: `Crop`, then `Flip`."""
+
+    def __init__(self, *, padding: int | None = None) -> None:
+        super().__init__((Crop(padding=padding), Flip()))
+
+
+class RandomAffine(FixedAugmentation):
+    """Rotate and scale about the centre, then translate: uniform draws, bilinear, zero outside the image."""
+
+    def __init__(
+        self, *, degrees: float = 15.0, translate: float = 0.1, scale: tuple[float, float] = (0.9, 1.1)
+    ) -> None:
+        """Set the ranges.
+
+        Args:
+            degrees: Largest rotation to either side, >= 0.
+            translate: Largest shift along each axis as a fraction of that side, >= 0.
+            scale: Smallest and largest magnification, > 0.
+
+        Raises:
+            ValueError: If a range is negative, empty or not a magnification.
+        """
+        if degrees < 0 or translate < 0 or not 0 < scale[0] <= scale[1]:
+            raise ValueError(
+                f"got degrees={degrees}, translate={translate}, scale={scale}; "
+                "degrees and translate must be at least 0, scale a pair (low, high) with 0 < low <= high"
+            )
+        self.degrees, self.translate, self.scale = degrees, translate, scale
+
+    def draw(self, num_images: int, generator: torch.Generator) -> Params:
+        """Angles in degrees, shifts (x, y) as fractions of the sides, magnifications."""
+        uniform = torch.rand(num_images, 4, generator=generator)
+        angles = self.degrees * (2 * uniform[:, 0] - 1)
+        shifts = self.translate * (2 * uniform[:, 1:3] - 1)
+        low, high = map(float, self.scale)
+        scales = torch.lerp(torch.tensor(low), torch.tensor(high), uniform[:, 3])
+        return angles, shifts, scales
+
+    def apply(self, images: Tensor, params: Params) -> Tensor:
+        """Warp each image."""
+        check_batch(images, params)
+        angles, shifts, scales = params
+        height, width = images.shape[-2:]
+        matrix = ops.rotation_matrix(angles)[:, :, :2] / scales[:, None, None]
+        # out(p) = image(matrix (p - shift)), in pixels about the centre.
+        offset = -matrix @ (shifts * torch.tensor([width, height]))[:, :, None]
+        theta = ops.theta_of(torch.cat((matrix, offset), dim=2), height, width)
+        return ops.affine_warp(images, theta.to(images)).clamp(0, 1)

@@ -1,0 +1,51 @@
+"""Random brightness, contrast, saturation and hue, in random order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dabo_ray.augment import ops
+from dabo_ray.augment.fixed import FixedAugmentation, Params, check_batch
+
+_OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (ops.brightness, ops.contrast, ops.saturation, ops.hue)
+
+
+class ColorJitter(FixedAugmentation):
+    """Each image with its own factors and its own order; equals torchvision's `ColorJitter` on floating point images.
+
+    Args:
+        brightness: the factor is uniform in 1 - brightness (at least 0) to 1 + brightness.
+        contrast: the same for the contrast.
+        saturation: the same for the saturation.
+        hue: the shift is uniform in -hue to hue, in full circles; 0.5 at most.
+    """
+
+    def __init__(
+        self, *, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.0
+    ) -> None:
+        factors = [(max(0.0, 1 - width), 1 + width) for width in (brightness, contrast, saturation)]
+        self.ranges = torch.tensor([*factors, (-hue, hue)])
+
+    def draw(self, num_images: int, generator: torch.Generator) -> Params:
+        """The factors and the shift, (B, 4), and the order, (B, 4), in which they are applied."""
+        low, high = self.ranges.unbind(1)
+        values = torch.lerp(low, high, torch.rand(num_images, 4, generator=generator))
+        return values, torch.rand(num_images, 4, generator=generator).argsort(dim=1)
+
+    def apply(self, images: Tensor, params: Params) -> Tensor:
+        """At each of the four places, run each operation on the images that have it there."""
+        check_batch(images, params)
+        values, orders = params
+        used = (self.ranges[:, 0] != self.ranges[:, 1]).tolist()
+        output = images.clone()
+        for place in orders.unbind(1):
+            for number, operation in enumerate(_OPERATIONS):
+                rows = (place == number).nonzero().squeeze(1)
+                if used[number] and len(rows):
+                    factors = values[rows, number].to(images)
+                    rows = rows.to(images.device)
+                    output[rows] = operation(output[rows], factors)
+        return output
