@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dabo_ray.config import Study
 from dabo_ray.seeds import derive
-from dabo_ray.trials import FROZEN, Outcome, Phase, Trial, TrialResult
+from dabo_ray.trials import FROZEN, LEARNED, Outcome, Phase, Trial, TrialResult
 
 
 def planned_finals(study: Study) -> int:
@@ -48,8 +48,9 @@ def final_trials(
 
 
 def _identity(trial: Trial) -> tuple[str, str | None, int, int]:
-    """What makes two final trials the same training run."""
-    return trial.method, trial.origin, trial.seed, trial.epochs
+    """What makes two final trials the same: the arm of a baseline; the setting, whatever its rank, of a learned one."""
+    kind = trial.method if trial.method in (LEARNED, FROZEN) else trial.arm
+    return kind, trial.origin, trial.seed, trial.epochs
 
 
 def _with_seed(

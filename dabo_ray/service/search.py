@@ -131,8 +131,7 @@ class Search:
         """Takes in the end of a trial."""
         assert row.number is not None
         setting, result = self._settings[row.number], row.result
-        setting.results.append(result)
-        setting.curve = row.values
+        setting.add(result, row.values)
         self._pruning.end(result.trial.name, result.outcome, result.metrics.get("select_accuracy"))
         if setting.outcome is Outcome.RUNNING:
             self._to_repeat.append(setting)

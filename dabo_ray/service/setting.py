@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import mean
+from statistics import fmean
 from typing import Any
 
 from dabo_ray.config import Study
@@ -30,20 +30,22 @@ class Setting:
     curve: Mapping[int, float] = field(default_factory=dict)
     """Epoch -> select accuracy, of its last trial."""
 
+    accuracy: float | None = None
+    """Mean over its complete trials; of a setting without any, the last that was heard."""
+
+    def add(self, result: TrialResult, curve: Mapping[int, float]) -> None:
+        """Takes in the end of a trial and its select accuracy by epoch."""
+        self.results.append(result)
+        self.curve = curve
+        accuracies = [complete.metrics["select_accuracy"] for complete in self.complete()]
+        self.accuracy = fmean(accuracies) if accuracies else result.metrics.get("select_accuracy")
+
     @property
     def outcome(self) -> Outcome:
         """How it stands: as its last trial, and running while there are more to come."""
         if not self.results or (self.results[-1].outcome is Outcome.COMPLETE and len(self.results) < self.repeats):
             return Outcome.RUNNING
         return self.results[-1].outcome
-
-    @property
-    def accuracy(self) -> float | None:
-        """Mean over its complete trials; of a setting without any, the last that was heard."""
-        complete = self.complete()
-        if complete:
-            return mean(result.metrics["select_accuracy"] for result in complete)
-        return self.results[-1].metrics.get("select_accuracy") if self.results else None
 
     def complete(self) -> Sequence[TrialResult]:
         """Its trials that trained to their end, also one after which the other seeds were not worth it."""
@@ -61,7 +63,7 @@ class Setting:
         is_whole = all(name in result.metrics for result in complete for name in names)
         if not complete or not is_whole or self.outcome in (Outcome.RUNNING, Outcome.FAIL):
             return {}
-        return {name: mean(result.metrics[name] for result in complete) for name in names}
+        return {name: fmean(result.metrics[name] for result in complete) for name in names}
 
     def violations(self, study: Study) -> dict[str, float]:
         """Measure -> by how much it is over its limit, zero or less if it is not; of a measured setting."""

@@ -239,7 +239,7 @@ def test_trials_that_run_at_once_do_not_crowd():
 def ended(setting: Setting, accuracy: Any) -> Setting:
     trial = Trial(name="t", phase=Phase.SEARCH, arm="", method="learned", seed=0, epochs=4)
     metrics = {"epoch": 4.0, "select_accuracy": accuracy(setting.values["augmenter.lr"])}
-    setting.results.append(TrialResult(trial=trial, outcome=Outcome.COMPLETE, metrics=metrics))
+    setting.add(TrialResult(trial=trial, outcome=Outcome.COMPLETE, metrics=metrics), {})
     return setting
 
 
