@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, one_hot
 
 from dabo_ray.augment.fixed import FixedAugmentation, Params
+from dabo_ray.augment.network import Perceptron, dropout_masks
 
 Conditioning = Literal["none", "class", "image"]
 
@@ -81,12 +82,8 @@ class Augmenter(nn.Module, ABC):
         if self.conditioning == "class" and self.num_classes < 1:
             raise ValueError(f"conditioning on the class needs num_classes, at least 1, got {self.num_classes}")
         context = {"none": 0, "class": self.num_classes, "image": 3 * POOLED_SIDE**2}[self.conditioning]
-        layers: list[nn.Module] = []
-        inputs = self.noise + context
-        for width in self.widths:
-            layers += [nn.Linear(inputs, width), self.ACTIVATION()]
-            inputs = width
-        self.network = nn.Sequential(*layers, nn.Linear(inputs, len(self.used) + self.even_outputs()))
+        outputs = len(self.used) + self.even_outputs()
+        self.network = Perceptron(self.noise + context, self.widths, outputs, self.ACTIVATION)
 
     def even_outputs(self) -> int:
         """Outputs of the network beside the transformation's numbers, taken even in the noise."""
@@ -145,30 +142,19 @@ class Augmenter(nn.Module, ABC):
         fixed = [] if context is None else [context.to(noise)]
         masks = self._dropout_masks(drawn)
         if not self.centred:
-            return self._perceive(torch.cat((noise, *fixed), 1), masks)
+            free: Tensor = self.network(torch.cat((noise, *fixed), 1), masks)
+            return free
         both = torch.cat((torch.cat((noise, -noise)), *(torch.cat((part, part)) for part in fixed)), 1)
-        positive, negative = self._perceive(both, [torch.cat((mask, mask)) for mask in masks]).chunk(2)
-        odd = (positive - negative) / 2
+        positive, negative = self.network(both, [torch.cat((mask, mask)) for mask in masks]).chunk(2)
+        odd: Tensor = (positive - negative) / 2
         if not self.even_outputs():
             return odd
         return torch.cat((odd[:, : len(self.used)], (positive + negative)[:, len(self.used) :] / 2), 1)
 
     def _dropout_masks(self, drawn: Tensor) -> list[Tensor]:
-        """For each hidden layer which units stay, as factors, (B, width), that keep the mean."""
         if not self.dropout:
             return []
-        chances = drawn[:, self.noise : self.noise + sum(self.widths)]
-        factors = ((chances + 1) / 2 >= self.dropout).to(drawn) / (1 - self.dropout)
-        return list(torch.split(factors, list(self.widths), 1))
-
-    def _perceive(self, inputs: Tensor, masks: list[Tensor]) -> Tensor:
-        values = inputs
-        for index, layer in enumerate(self.network):
-            values = layer(values)
-            # Layers and activations take turns.
-            if masks and index % 2:
-                values = values * masks[index // 2]
-        return values
+        return dropout_masks(drawn[:, self.noise : self.noise + sum(self.widths)], self.dropout, self.widths)
 
     def embed(self, numbers: Tensor) -> Tensor:
         """Numbers of the operations in use, (B, len(used)), among those of all operations, the others zero."""
