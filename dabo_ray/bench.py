@@ -11,7 +11,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-SUBJECTS: dict[str, str] = {}
+SUBJECTS: dict[str, str] = {
+    "step": "a bilevel step with a plain step of SGD, and ways to a hypergradient through several updates",
+    "memory": "peak memory of these steps",
+}
 """Subject -> what is compared. Each has a module of its name in `dabo_ray.benchmarks` with `run(options) -> Result`."""
 
 _FORMATS = {"seconds": "{:.4g} s", "per_second": "{:.0f}/s", "mib": "{:.0f} MiB"}

@@ -33,8 +33,8 @@ class Estimator:
     def __call__(self, step: InnerStep) -> InnerStep:
         """What is differentiated in place of the step; weights, augmenter and step size stay."""
         whole = step.size
-        # Every worker needs an image: a network cannot take the statistics of none.
-        size = min(whole, max(self.share.world_size, round(self.fraction * whole)))
+        # Every worker needs two images: a network cannot take the statistics of one.
+        size = min(whole, max(2 * self.share.world_size, round(self.fraction * whole)))
         mine = len(range(self.share.rank, size, self.share.world_size))
         images, labels, params = step.images[:mine], step.labels[:mine], tuple(part[:mine] for part in step.params)
         if self.mirrored is None:
