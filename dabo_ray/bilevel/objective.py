@@ -78,15 +78,13 @@ class Objective:
     ) -> Tensor:
         with dropout_by(masks) if self.has_dropout else contextlib.nullcontext():
             scores = self._scores(buffers, weights, images)
-        if scores.dtype == torch.bfloat16:
-            scores = scores.float()
         return cross_entropy(scores, labels, reduction="sum", label_smoothing=self.label_smoothing) / size
 
     def _scores(self, buffers: dict[str, Tensor], weights: Tensors, images: Tensor) -> Tensor:
         values = dict(zip(self.names, weights, strict=True)) | buffers
         with self._precision(images.device.type):
             scores: Tensor = functional_call(self.classifier, values, (images,))
-        return scores
+        return scores.float() if scores.dtype == torch.bfloat16 else scores
 
     def _precision(self, device: str) -> contextlib.AbstractContextManager[object]:
         if not self.bfloat16:

@@ -16,7 +16,7 @@ from dabo_ray.tracking.figures import arms, distribution, epochs, settings
 from dabo_ray.tracking.figures.drawing import Records
 from dabo_ray.tracking.results import metric
 from dabo_ray.tracking.trial_files import learned_augmenters, read_samples
-from dabo_ray.trials import Outcome, Phase, TrialResult
+from dabo_ray.trials import LEARNED, Outcome, Phase, TrialResult
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,12 @@ def _spreads(results: Sequence[TrialResult], records: Records, true_spread: Mapp
             "Standard deviation of the distribution that the augmenter draws from, in the final phase: mean of an "
             "arm's seeds, and the band from the least to the greatest."
         )
-        if name in true_spread:
-            final = (metric(result, name) for result in results if result.trial.phase is Phase.FINAL)
-            at_the_end = np.mean([value for value in final if value is not None])
+        # stn and adversarial have a spread too, and another purpose.
+        learned = (r for r in results if r.trial.phase is Phase.FINAL and r.trial.method == LEARNED)
+        final = [value for result in learned if (value := metric(result, name)) is not None]
+        if name in true_spread and final:
             caption += (
-                f" At the end {at_the_end:.1f} over all seeds; "
+                f" At the end {np.mean(final):.1f} over all seeds; "
                 f"the shift of the images that are scored: {true_spread[name]:.1f}."
             )
         spreads.append((f"Learned {name.split(epochs.SPREAD)[0].replace('_', ' ')} spread", caption, uri))

@@ -209,6 +209,16 @@ def test_one_worker_of_two_leaves_the_writing_to_the_other(order):
     assert not Path(order.folder, "trials").exists()
 
 
+@pytest.mark.parametrize("method", ["stn", "adversarial"])
+def test_what_baselines_learned_is_kept_too(order, method):
+    trial = replace(trial_of(phase=Phase.FINAL), name=method, method=method)
+    record = Runner.alone().answer(replace(order, trial=trial, epoch=EPOCHS)).record
+    folder = TrialFolder(order.folder, method)
+    assert folder.samples.exists() and folder.augmenter.exists()
+    assert {"rotation_spread_deg", "augmenter_gradient_norm", "test_accuracy"} <= record.keys()
+    assert "outer_loss" not in record
+
+
 def test_what_was_learned_is_frozen(order, tmp_path):
     """A frozen trial draws the very transformations that its origin would, and counts the seconds of learning."""
     online = replace(order, trial=trial_of(phase=Phase.FINAL, augmenter__hidden=16))
