@@ -12,11 +12,8 @@ from dabo_ray.tracking.verdict import p_text
 
 def headline_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
     """The few numbers of a study; names with a slash stand under one heading in MLflow."""
-    metrics: dict[str, float | None] = {"wall_seconds": summary["wall_seconds"]}
-    for arm in summary["arms"]:
-        metrics[f"test_accuracy/{arm['name']}"] = arm["test_accuracy"]["mean"]
-        metrics[f"cost_ratio/{arm['name']}"] = arm["cost_ratio"]
-    return {name: float(value) for name, value in metrics.items() if value is not None}
+    metrics = {f"test_accuracy/{arm['name']}": float(arm["test_accuracy"]["mean"]) for arm in summary["arms"]}
+    return metrics if summary["wall_seconds"] is None else {**metrics, "wall_seconds": summary["wall_seconds"]}
 
 
 def markdown(question: str, summary: Mapping[str, Any], study_dir: Path) -> str:

@@ -102,7 +102,8 @@ class Tracker:
         )
         self._models = AugmenterModels(self._store)
         self._learned: list[TrialResult] = []
-        self._watched_at = -math.inf
+        self._watched_at = time.monotonic()
+        system_metrics()  # the first call has no earlier one to measure the processors' load from
         self._epochs: dict[str, list[dict[str, float]]] = {}
         self._logged_at: dict[str, float] = {}
         self._lost: list[str] = []
