@@ -13,23 +13,43 @@ from dabo_ray.exit_codes import ExitCode
 from dabo_ray.service.sameness import check_extensions
 from dabo_ray.study_file import ConfigError, read_study
 
+EXAMPLES = """examples:
+  python -m dabo_ray.study studies/digits.yaml --check
+  python -m dabo_ray.study studies/digits.yaml --dry-run
+  python -m dabo_ray.study studies/digits.yaml --set search.trials=20 --set study=digits-20
+  python -m dabo_ray.study studies/digits.yaml --resume
+  python -m dabo_ray.study studies/digits.yaml --extend search.trials=20 --extend budget.gpu_hours=2
+  python -m dabo_ray.study studies/digits.yaml --report-only
+  python -m dabo_ray.study --list
+  python -m dabo_ray.study --show digits search-0003
+
+exit codes: 0 done, 1 the study failed, 2 bad input, 130 interrupted"""
+
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m dabo_ray.study",
         description="Run a study of learned data augmentation from its file, to the report.",
-        epilog="examples:\n"
-        "  python -m dabo_ray.study studies/digits.yaml --check\n"
-        "  python -m dabo_ray.study studies/digits.yaml --set search.trials=20 --set study=digits-20\n"
-        "  python -m dabo_ray.study studies/digits.yaml --resume\n"
-        "  python -m dabo_ray.study studies/digits.yaml --extend search.trials=20 --extend budget.gpu_hours=2\n\n"
-        "exit codes: 0 done, 1 the study failed, 2 bad input, 130 interrupted",
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="the study file, for example studies/digits.yaml")
-    parser.add_argument("--check", action="store_true", help="check the file, show what would be run, and stop")
+    parser.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="the study file, for example studies/digits.yaml"
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--check", action="store_true", help="check the file, show what would be run, and stop")
+    instead.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="train a few batches of every arm, show what the whole study would take, and stop",
+    )
+    instead.add_argument(
+        "--report-only", action="store_true", help="write the report of the study as it stands, and stop"
+    )
+    instead.add_argument("--list", action="store_true", help="show the studies below the storage folder")
+    instead.add_argument("--show", nargs=2, metavar=("STUDY", "TRIAL"), help="show a trial of a study in full")
     parser.add_argument("--resume", action="store_true", help="go on with the study if it was started before")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="use another value for a key of the file"
@@ -42,19 +62,34 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="go on with a study, also a finished one, with a larger value of search.trials, final.top, final.seeds or "
         "a key of budget",
     )
+    parser.add_argument(
+        "--storage", type=Path, default=Path("runs"), metavar="DIR", help="folder of --list and --show (default: runs)"
+    )
     parser.add_argument("--verbose", action="store_true", help="show the messages of Ray and MLflow")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.file is None and not options.list and not options.show:
+        parser.error("the following arguments are required: FILE")
+    return options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Checks, runs and reports; returns the exit code."""
     options = arguments(argv)
     try:
+        if options.list or options.show:
+            from dabo_ray.shelf import list_studies, show_trial
+
+            print(show_trial(options.storage, *options.show) if options.show else list_studies(options.storage))
+            return ExitCode.DONE
         check_extensions(extended_keys(options))
         study = read_study(options.file, [*options.set, *options.extend])
         if options.check:
             print(describe_plan(study))
             return ExitCode.DONE
+        if options.report_only:
+            from dabo_ray.report import main as report
+
+            return report([str(Path(study.storage) / study.study)])
         return run(study, options)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -81,6 +116,11 @@ def run(study: Study, options: argparse.Namespace) -> int:
         pools = make_study_pools(study)
         # Too few images for a part are told now, not by the first trial.
         pools.roles(learned=True, final=False, outer_fraction=study.data.outer_fraction, seed=study.seed)
+        if options.dry_run:
+            from dabo_ray.rehearsal import rehearse
+
+            print(rehearse(study))
+            return ExitCode.DONE
         digest = pools.labelled.digest()
     except DataError as error:
         raise ConfigError(str(error)) from None

@@ -35,8 +35,8 @@ OWNED_BY: dict[str, set[str]] = {
     "yaml": {"study_file"},
     "pydantic": {"config", "problems", "study_file"},
     "pydantic_core": {"config", "problems", "study_file"},
-    "dabo_ray.build": {"study", "driver", "service", "benchmarks"},
-    "dabo_ray.service": {"service", "study", "driver", "report", "benchmarks"},
+    "dabo_ray.build": {"study", "rehearsal", "driver", "service", "benchmarks"},
+    "dabo_ray.service": {"service", "study", "shelf", "rehearsal", "driver", "report", "benchmarks"},
     "dabo_ray.driver": {"study"},
 }
 """Module -> the only parts of the package that import it."""
