@@ -1,0 +1,159 @@
+"""Batches from the cache against a torch DataLoader over the published files, and the memory of ten processes."""
+
+from __future__ import annotations
+
+import gzip
+import multiprocessing
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, Subset
+from torchvision import datasets
+from torchvision.transforms import ToTensor
+
+from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of, time_side_by_side
+from dabo_ray.data.idx import DEBIAN_FASHION_MNIST, NAMES
+from dabo_ray.data.loader import Batches, Share, to_unit
+from dabo_ray.data.sources import Reading, load
+
+NUM_IMAGES = 60_000
+"""Of the made-up set that stands in for Fashion-MNIST where that is not installed."""
+
+BATCH, NUM_BATCHES = 128, 100
+PROCESSES = 10
+WORKERS = (0, 2)
+"""Of the DataLoader."""
+
+FASTER, ONCE = 10.0, 1.5
+
+
+def run(options: Options) -> Result:
+    """Images per second of shuffled batches as floating point on the device, and PSS over the size of the data set."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_published(root / "FashionMNIST" / "raw")
+        reading = Reading(cache=str(root / "cache"))
+        images = load("fashion_mnist", root, reading).labelled
+        size = images.images.numel() / 2**20
+        # Processes are forked, so before any thread is started.
+        pss = memory_of_processes(
+            lambda: _pass_over(root, reading, 1), lambda: _pass_over(root, reading, NUM_IMAGES // BATCH)
+        )
+        with _loaders(root, options.device) as loaders:
+            batches = Batches(images, BATCH, 0, Share(), options.device)
+            seconds = time_side_by_side({**loaders, "batches from the cache": lambda: _take(batches)}, options)
+    speeds = {name: [BATCH * NUM_BATCHES / each for each in values] for name, values in seconds.items()}
+    rows = rows_of(speeds, next(iter(speeds)), "per_second")
+    ours, best = rows[-1], max(rows[:-1], key=lambda row: row.value)
+    memory = [
+        Row("the data set", "mib", size, 1.0),
+        Row(f"{PROCESSES} processes that read all of it, PSS", "mib", pss, pss / size),
+    ]
+    against_best = statistics.median(a / b for a, b in zip(speeds[ours.name], speeds[best.name], strict=True))
+    budgets = [
+        Budget("batches from the cache / the faster DataLoader", against_best, FASTER, at_least=True),
+        Budget(f"memory of {PROCESSES} processes / size of the data set", pss / size, ONCE),
+    ]
+    return Result("data", [*rows, *memory], budgets)
+
+
+def write_published(folder: Path) -> None:
+    """Fashion-MNIST's four idx files, unpacked as torchvision wants them; made up if Debian's package is missing."""
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(0)
+    for name in NAMES:
+        if (packed := DEBIAN_FASHION_MNIST / f"{name}.gz").is_file():
+            with gzip.open(packed) as source, (folder / name).open("wb") as target:
+                shutil.copyfileobj(source, target)
+            continue
+        num = NUM_IMAGES if name.startswith("train") else NUM_IMAGES // 6
+        shape = (num, 28, 28) if "images" in name else (num,)
+        values = torch.randint(0, 256 if "images" in name else 10, shape, dtype=torch.uint8, generator=generator)
+        header = bytes([0, 0, 8, len(shape)]) + b"".join(side.to_bytes(4, "big") for side in shape)
+        (folder / name).write_bytes(header + values.numpy().tobytes())
+
+
+@contextmanager
+def _loaders(root: Path, device: torch.device) -> Iterator[dict[str, Callable[[], object]]]:
+    """One pass over as many batches with each number of worker processes, which live from pass to pass."""
+    published = datasets.FashionMNIST(str(root), transform=ToTensor())
+    subset = Subset(published, range(min(len(published), BATCH * NUM_BATCHES)))
+    cases: dict[str, Callable[[], object]] = {}
+    loaders = []
+    for workers in WORKERS:
+        loader = DataLoader(
+            subset, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0, drop_last=True
+        )
+        loaders.append(loader)
+        cases[f"DataLoader, torchvision, {workers} workers"] = lambda loader=loader: _drain(loader, device)  # type: ignore[misc]
+    try:
+        yield cases
+    finally:
+        loaders.clear()
+
+
+def _drain(loader: DataLoader[tuple[torch.Tensor, torch.Tensor]], device: torch.device) -> None:
+    for images, labels in loader:
+        images.to(device)
+        labels.to(device)
+
+
+def _take(batches: Batches) -> None:
+    for number in range(NUM_BATCHES):
+        to_unit(batches[number].images)
+
+
+def _pass_over(root: Path, reading: Reading, num_batches: int) -> object:
+    """The first batches of a pass; what is returned keeps the data set open."""
+    batches = Batches(load("fashion_mnist", root, reading).labelled, BATCH, 0, Share(), torch.device("cpu"))
+    for number in range(num_batches):
+        to_unit(batches[number].images)
+    return batches
+
+
+def memory_of_processes(before: Callable[[], object], work: Callable[[], object]) -> float:
+    """MiB that processes which all do the same work take beyond what they took before, by proportional set size.
+
+    A page that n processes map counts 1 / n for each of them.
+
+    Args:
+        before: done first, so that what code and interpreter take is not counted; what it returns is dropped.
+        work: what it returns is held while memory is measured.
+    """
+    context = multiprocessing.get_context("fork")
+    barrier, queue = context.Barrier(PROCESSES), context.SimpleQueue()
+    processes = [context.Process(target=_measured, args=(before, work, barrier, queue)) for _ in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    taken = [queue.get() for _ in processes]
+    for process in processes:
+        process.join()
+    return float(sum(taken))
+
+
+def _measured(
+    before: Callable[[], object], work: Callable[[], object], barrier: Barrier, queue: SimpleQueue[float]
+) -> None:
+    before()
+    barrier.wait()
+    first = _pss()
+    barrier.wait()
+    held = work()
+    barrier.wait()
+    second = _pss()
+    barrier.wait()
+    del held
+    queue.put(second - first)
+
+
+def _pss() -> float:
+    """MiB of this process."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024

@@ -1,0 +1,38 @@
+"""The benchmark of the data at a tiny size, and its measure of memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dabo_ray.benchmarks import data
+from dabo_ray.benchmarks.measure import Options
+
+
+def test_rows_and_budgets(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(data, "DEBIAN_FASHION_MNIST", Path("not-installed"))
+    for name, value in (("NUM_IMAGES", 600), ("BATCH", 50), ("NUM_BATCHES", 4), ("PROCESSES", 2), ("WORKERS", (0,))):
+        monkeypatch.setattr(data, name, value)
+    result = data.run(Options(torch.device("cpu"), repeats=2, threads=1))
+    assert [row.unit for row in result.rows] == ["per_second", "per_second", "mib", "mib"]
+    assert result.rows[2].value == pytest.approx(600 * 28 * 28 / 2**20)
+    assert [budget.at_least for budget in result.budgets] == [True, False]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_memory_that_is_shared_counts_once(shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Four processes and 40 MiB: of one file, or of each process."""
+    monkeypatch.setattr(data, "PROCESSES", 4)
+    (tmp_path / "file").write_bytes(bytes(40 * 2**20))
+
+    def work() -> object:
+        if not shared:
+            return torch.ones(40 * 2**20, dtype=torch.uint8)
+        mapped = torch.from_file(str(tmp_path / "file"), shared=True, size=40 * 2**20, dtype=torch.uint8)
+        mapped.sum()
+        return mapped
+
+    taken = data.memory_of_processes(lambda: None, work)
+    assert taken == pytest.approx(40 if shared else 160, abs=15)
