@@ -25,6 +25,9 @@ from dabo_ray.data.tables import RowGroup, Table, filesystem_of
 
 FORMAT = 1
 ROW_GROUP_BYTES, SHARD_BYTES = 4 * 2**20, 256 * 2**20
+LARGEST_ROW_GROUP = 64 * 2**20
+"""Of a published Parquet data set that is streamed: some dozens of row groups are in memory at once."""
+
 INDEX = "index.arrow"
 """Labels and layout of all shards; written last, so that a folder without one is no cache."""
 
@@ -51,7 +54,9 @@ def streamed(published: Published, place: str, decoder: Decoder, progress: Progr
         return found
     labelled, test = published.parts()
     if not isinstance(labelled, Encoded) or isinstance(test, Images):
-        raise DataError(f"{published.title} is not published as image files and cannot be streamed; set data.streaming")
+        raise DataError(
+            f"{published.title} is not published as image files and cannot be streamed; set data.streaming to never"
+        )
     if labelled.table is not None:
         return _direct(published, labelled, test, decoder)
     lock = Path(folder) if isinstance(filesystem, pafs.LocalFileSystem) else Path.home() / ".cache" / Path(folder).name
@@ -69,11 +74,18 @@ def streamed(published: Published, place: str, decoder: Decoder, progress: Progr
 
 
 def _direct(published: Published, labelled: Encoded, test: Encoded | None, decoder: Decoder) -> Cached:
+    assert labelled.table is not None
     labels = torch.tensor(labelled.labels)
+    largest = max(group.size for group in labelled.table.row_groups)
+    if largest > LARGEST_ROW_GROUP:
+        raise DataError(
+            f"{published.title} has row groups of up to {largest / 2**20:.1f} MiB, which are read as a whole; write it "
+            f"with a smaller row_group_size ({LARGEST_ROW_GROUP // 2**20} MiB at most), or set data.streaming to never"
+        )
     if int((labels[1:] != labels[:-1]).sum()) < 2 * published.num_classes <= len(labels) / 10:
         raise DataError(
             f"{published.title} is sorted by class; rows that are read together are shown together, so shuffle them "
-            "before they are written, or set data.streaming to false"
+            "before they are written, or set data.streaming to never"
         )
 
     def images(part: Encoded) -> Images:

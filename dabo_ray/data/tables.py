@@ -26,6 +26,8 @@ class RowGroup:
     file: str
     number: int
     num_rows: int
+    size: int = 0
+    """In bytes, if known."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,10 @@ def open_table(filesystem: pafs.FileSystem, files: Sequence[str]) -> tuple[Table
                 file = pq.ParquetFile(opened)
                 image_column, label_column = _columns(file.schema_arrow, path)
                 labels += file.read(columns=[label_column]).column(0).chunks
-                counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+                found = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path} cannot be read ({error}); get it again") from None
-        groups += [RowGroup(path, number, count) for number, count in enumerate(counts)]
+        groups += [RowGroup(path, number, group.num_rows, group.total_byte_size) for number, group in enumerate(found)]
     return Table(filesystem, groups, image_column), pa.chunked_array(labels)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,10 @@ def test_memory_that_is_shared_counts_once(shared: bool, tmp_path: Path, monkeyp
 
     def work() -> object:
         if not shared:
-            return torch.ones(40 * 2**20, dtype=torch.uint8)
+            # Not from the allocator, which may have pages left that the processes share.
+            own = mmap.mmap(-1, 40 * 2**20)
+            own.write(bytes(40 * 2**20))
+            return own
         mapped = torch.from_file(str(tmp_path / "file"), shared=True, size=40 * 2**20, dtype=torch.uint8)
         mapped.sum()
         return mapped
