@@ -68,11 +68,29 @@ CLASSIFIERS: dict[str, Callable[[ClassifierConfig, tuple[int, int, int], int], n
     ),
 }
 
-OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], AugmenterConfig], torch.optim.Optimizer]] = {
-    "shrunk_adam": lambda groups, config: ShrunkAdam(groups, config.lr),
-    "adam": lambda groups, config: torch.optim.Adam(groups, config.lr, weight_decay=config.weight_decay),
-    "sgd": lambda groups, config: torch.optim.SGD(groups, config.lr, momentum=0.9, weight_decay=config.weight_decay),
+OPTIMIZERS: dict[str, Callable[[Augmenter, AugmenterConfig, int], torch.optim.Optimizer]] = {
+    "shrunk_adam": lambda augmenter, config, num_updates: ShrunkAdam.over(
+        augmenter.groups(config.lr or min(LARGEST_STEP, FULL_DISTANCE / num_updates)), num_updates
+    ),
+    "adam": lambda augmenter, config, _: torch.optim.Adam(
+        _plain_groups(augmenter, config.lr or 0.01), weight_decay=config.weight_decay
+    ),
+    "sgd": lambda augmenter, config, _: torch.optim.SGD(
+        _plain_groups(augmenter, config.lr or 0.2), momentum=0.9, weight_decay=config.weight_decay
+    ),
 }
+"""Name in a study file -> optimiser of an augmenter, by the number of its updates."""
+
+FULL_DISTANCE = 80.0
+"""How far `shrunk_adam` would take a logarithm of a spread in a whole training of largest steps ..."""
+
+LARGEST_STEP = 0.1
+"""... none of which changes a spread by more than this, however few there are."""
+
+
+def _plain_groups(augmenter: Augmenter, lr: float) -> list[dict[str, Any]]:
+    return [{"params": group["params"], "lr": group["lr"]} for group in augmenter.groups(lr)]
+
 
 ENGINES: dict[str, Hypergradient] = {"adjoint": adjoint_hypergradient, "unrolled": unrolled_hypergradient}
 
@@ -160,7 +178,7 @@ def make_training(
         augmentation: FixedAugmentation | Augmenter = Frozen(learned.to(device))
     else:
         augmentation = make_augmentation(study, trial.method, trial.seed, device, pools.num_classes)
-    sgd = make_sgd(config)
+    sgd = make_sgd(config, study.bilevel)
     fit = Batches(roles.fit, config.batch_size, derive(trial.seed, "batches"), share, device)
     learner = None
     if isinstance(augmentation, Augmenter):
@@ -171,7 +189,7 @@ def make_training(
             outer = Batches(roles.outer, size, derive(trial.seed, "outer batches"), share, device)
         num_updates = max(1, trial.epochs * len(fit) // study.bilevel.inner_steps)
         learner = make_learner(
-            study, trial.method, augmentation, outer, num_updates=num_updates, share=share, collective=collective
+            study, trial.method, augmentation, outer, sgd, num_updates=num_updates, share=share, collective=collective
         )
     return Training(
         Objective(
@@ -191,13 +209,14 @@ def make_training(
     )
 
 
-def make_sgd(config: ClassifierConfig) -> Sgd:
-    """The classifier's update rule."""
+def make_sgd(config: ClassifierConfig, bilevel: Bilevel) -> Sgd:
+    """The classifier's update rule, and how it is differentiated."""
     return Sgd(
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         nesterov=config.nesterov,
         clip_norm=config.clip_norm,
+        hold_length=bilevel.differentiate == "direction",
     )
 
 
@@ -206,6 +225,7 @@ def make_learner(
     method: str,
     augmenter: Augmenter,
     outer: Batches | None,
+    sgd: Sgd,
     *,
     num_updates: int,
     share: Share,
@@ -218,6 +238,7 @@ def make_learner(
         method: of the trial.
         augmenter: to be learned.
         outer: outer images.
+        sgd: the classifier's update rule.
         num_updates: of the augmenter, over the whole training.
         share: this worker's part of every batch.
         collective: sums over the workers.
@@ -225,7 +246,7 @@ def make_learner(
     config, bilevel = study.augmenter, study.bilevel
 
     def make_optimizer(augmenter: Augmenter) -> torch.optim.Optimizer:
-        return OPTIMIZERS[config.optimizer](augmenter.groups(config.lr), config)
+        return OPTIMIZERS[config.optimizer](augmenter, config, num_updates)
 
     def step_factor(update: int) -> float:
         return step_size_factor(config.schedule, update / num_updates)
@@ -244,7 +265,7 @@ def make_learner(
         outer,
         inner_steps=bilevel.inner_steps,
         truncation=bilevel.truncation,
-        sgd=make_sgd(study.classifier),
+        sgd=sgd,
         make_optimizer=make_optimizer,
         step_factor=step_factor,
         collective=collective,

@@ -120,16 +120,27 @@ def test_every_fixed_baseline_transforms_images(name: str, make_study: StudyMake
     assert torch.equal(once, again)
 
 
+def optimizer_of(num_updates: int = 1000, **settings: Any) -> torch.optim.Optimizer:
+    config = AugmenterConfig(**settings)
+    return build.OPTIMIZERS[config.optimizer](build.make_augmenter(config, 10), config, num_updates)
+
+
 @pytest.mark.parametrize("name", build.OPTIMIZERS)
-def test_optimizers_take_their_settings(name: Any):
-    weight = torch.ones(3, requires_grad=True)
+def test_optimizers_take_their_settings(name: str):
     decay = 0.0 if name == "shrunk_adam" else 0.25
-    groups = [{"params": [weight], "lr": 0.5, "pooled": True}]
-    optimizer = build.OPTIMIZERS[name](groups, AugmenterConfig(optimizer=name, lr=0.5, weight_decay=decay))
-    (group,) = optimizer.param_groups
-    assert group["lr"] == 0.5
-    assert group.get("weight_decay", 0.0) == decay
-    assert group.get("momentum", 0.9) == 0.9
+    optimizer = optimizer_of(optimizer=name, lr=0.5, weight_decay=decay)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+    for group in optimizer.param_groups:
+        assert group.get("weight_decay", 0.0) == decay
+        assert group.get("momentum", 0.9) == 0.9
+
+
+@pytest.mark.parametrize(("num_updates", "lr"), [(10, 0.1), (800, 0.1), (8000, 0.01), (80_000, 0.001)])
+def test_a_spread_can_go_as_far_in_a_long_training_as_in_a_short_one(num_updates: int, lr: float):
+    optimizer = optimizer_of(num_updates)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(lr)
+    memories = [1 / (1 - beta) for beta in optimizer.param_groups[0]["betas"]]
+    assert memories == pytest.approx([max(20, num_updates / 40), max(20, num_updates)])
 
 
 def trial(method: str, phase: Phase, seed: int = 1) -> Trial:

@@ -20,6 +20,9 @@ LARGEST_LOG_SPREAD = 10.0
 NETWORK_LR = 0.1
 """Step size of the network over that of the spreads, which carry most of the signal."""
 
+PRIOR = 0.05
+"""Signal to noise of a gradient that a spread must show in order to grow, see `ShrunkAdam`."""
+
 
 class Coordinates(Augmenter):
     """An augmenter that draws bounded coordinates around zero, which stands for no change.
@@ -89,10 +92,12 @@ class Coordinates(Augmenter):
         return self.embed(math.pi * torch.tanh(unbounded / math.pi))
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
-        """The network, which learns more slowly and as a whole; all else number by number."""
+        """The spreads, number by number; the network, which learns more slowly and as a whole; all else."""
         network = list(self.network.parameters())
-        others = [weight for name, weight in self.named_parameters() if not name.startswith("network.")]
+        spreads = [self.log_spread] if self.used else []
+        apart = {id(weight) for weight in (*network, *spreads)}
         return [
-            {"params": others, "lr": lr},
+            {"params": spreads, "lr": lr, "log_spread": True, "prior": PRIOR},
             {"params": network, "lr": NETWORK_LR * lr, "pooled": True},
+            {"params": [weight for weight in self.parameters() if id(weight) not in apart], "lr": lr, "prior": PRIOR},
         ]

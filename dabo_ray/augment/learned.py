@@ -181,7 +181,7 @@ class Augmenter(nn.Module, ABC):
         """As `forward`, for images in the type that it is computed in."""
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
-        """The weights for an optimiser, in groups that learn alike; `pooled` is for `ShrunkAdam`."""
+        """The weights for an optimiser, in groups that learn alike; keys beside `lr` are for `ShrunkAdam`."""
         return [{"params": list(self.parameters()), "lr": lr, "pooled": True}]
 
     @abstractmethod

@@ -46,7 +46,7 @@ class InnerStep:
     """Of dropout; None: the classifier has none."""
 
     grads: Tensors = field(default_factory=list)
-    """g before it was clipped, over all workers; only where it may be clipped, empty otherwise."""
+    """g before it was clipped, over all workers; only where `Sgd.derives_by_gradient`, empty otherwise."""
 
 
 Loss = Callable[[Tensors, Tensor, Tensor, int, Masks | None], Tensor]
@@ -136,7 +136,7 @@ def adjoint_hypergradient(
 
     For t from the last update to the first of the window, with lambda = v and nu = 0 at the start:
 
-        u = adjoint of d_t                   (`Sgd.step_adjoint`, `Sgd.clip_adjoint`; plain: nu - lr lambda)
+        u = adjoint of d_t                   (`Sgd.step_adjoint`, `Sgd.scaled_adjoint`; plain: nu - lr lambda)
         H u, q = d<g_t(w, a), u>/dw, d<g_t(w, a), u>/da            one product: neither matrix is formed
         d(theta) += q da_t/d(theta)                                theta, noise and images as they were
         lambda = lambda + H u + weight_decay u;  nu = momentum * adjoint of m_{t+1}
@@ -170,7 +170,7 @@ def adjoint_hypergradient(
             stand_in = step if estimate is None else estimate(step)
             gradient = inner_gradient(problem, stand_in, in_weights=not is_oldest)[1]
         through, of_velocity = sgd.step_adjoint(adjoint, velocity_adjoint, step.lr)
-        through_grads = through if sgd.clip_norm is None else sgd.clip_adjoint(step.grads, through)
+        through_grads = sgd.scaled_adjoint(step.grads, through) if sgd.derives_by_gradient else through
         wanted = [gradient.augmented] if is_oldest else [gradient.augmented, *step.weights]
         image_product, *weight_products = torch.autograd.grad(gradient.grads, wanted, through_grads)
         torch._foreach_add_(total, torch.autograd.grad(gradient.produced, step.theta, image_product))

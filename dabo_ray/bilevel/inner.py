@@ -25,6 +25,9 @@ class Sgd:
 
     A velocity of zeros before the first update gives torch's first update, which starts with m' = d. With a largest
     norm c, f g takes the place of g, as in torch.nn.utils.clip_grad_norm_: f = min(1, c / (|g| + 1e-6)).
+
+    With `hold_length` the derivatives of an update take the length of f g as given: they see where it points and not
+    how far it goes. Updates themselves are the same.
     """
 
     momentum: float = 0.0
@@ -33,12 +36,19 @@ class Sgd:
     clip_norm: float | None = None
     """Largest norm of the gradient of all weights together; None: any."""
 
+    hold_length: bool = False
+
+    @property
+    def derives_by_gradient(self) -> bool:
+        """Whether the derivatives of an update depend on its gradient."""
+        return self.clip_norm is not None or self.hold_length
+
     def step(
         self, weights: Sequence[Tensor], velocity: Sequence[Tensor], grads: Sequence[Tensor], lr: float
     ) -> Updated:
         """New weights and velocity; the given tensors stay as they are, the new weights are leaves."""
         with torch.no_grad():
-            d = list(grads) if self.clip_norm is None else self.clipped(grads)
+            d = list(grads) if self.clip_norm is None else self.scaled(grads)
             if self.weight_decay:
                 d = list(torch._foreach_add(d, list(weights), alpha=self.weight_decay))
             moved = list(torch._foreach_add(torch._foreach_mul(list(velocity), self.momentum), d))
@@ -64,24 +74,32 @@ class Sgd:
         of_velocity = list(torch._foreach_add(velocity_adjoint, adjoint, alpha=-lr * self.momentum))
         return list(torch._foreach_add(of_velocity, adjoint, alpha=-lr)), of_velocity
 
-    def clipped(self, grads: Sequence[Tensor]) -> Tensors:
+    def scaled(self, grads: Sequence[Tensor]) -> Tensors:
         """The gradient f g that takes the place of g; differentiable."""
-        factor = self._clip_factor(global_norm(grads))
+        norm = global_norm(grads)
+        factor = self._factor(norm)
+        if self.hold_length:
+            factor = (factor * norm).detach() / norm
         return [factor * grad for grad in grads]
 
-    def clip_adjoint(self, grads: Sequence[Tensor], through: Tensors) -> Tensors:
+    def scaled_adjoint(self, grads: Sequence[Tensor], through: Tensors) -> Tensors:
         """From u, the derivative with respect to f g, to the one with respect to g.
 
-        It is f u, and where f < 1 also - f / ((|g| + 1e-6) |g|) <u, g> g.
+        It is f u, and where f < 1 also - f / ((|g| + 1e-6) |g|) <u, g> g. With the length held it is f times the part
+        of u that is orthogonal to g.
         """
         norm = global_norm(grads)
-        factor = self._clip_factor(norm)
+        factor = self._factor(norm)
         along = torch.stack([torch.sum(u * grad) for u, grad in zip(through, grads, strict=True)]).sum()
-        back = torch.where(factor < 1, factor * along / ((norm + CLIP_EPS) * norm), 0.0)
+        if self.hold_length:
+            back = torch.where(norm > 0, factor * along / norm.square(), 0.0)
+        else:
+            back = torch.where(factor < 1, factor * along / ((norm + CLIP_EPS) * norm), 0.0)
         return [factor * u - back * grad for u, grad in zip(through, grads, strict=True)]
 
-    def _clip_factor(self, norm: Tensor) -> Tensor:
-        assert self.clip_norm is not None
+    def _factor(self, norm: Tensor) -> Tensor:
+        if self.clip_norm is None:
+            return torch.ones_like(norm)
         factor: Tensor = self.clip_norm / (norm + CLIP_EPS)
         return factor.clamp(max=1)
 

@@ -144,7 +144,7 @@ class Training:
         self._check(index, loss + global_norm(grads))
         self._update(step, grads)
         if self.learner is not None:
-            self.learner.window.append(step if self.sgd.clip_norm is None else replace(step, grads=grads))
+            self.learner.window.append(replace(step, grads=grads) if self.sgd.derives_by_gradient else step)
         if learner is None:
             return {"train_loss": loss}
         # Outer problem: how should the augmenter change for the updated weights to do better?

@@ -8,6 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+MEMORY = 0.025
+"""Part of all updates over which the gradient is averaged to tell a signal from noise."""
+
+SHORTEST_MEMORY = 20
+"""Updates that it takes to tell a signal from noise, however few there are in all."""
+
 
 class ShrunkAdam(torch.optim.Optimizer):
     """Adam whose step is shrunk by how little its mean gradient stands out from noise.
@@ -16,13 +22,20 @@ class ShrunkAdam(torch.optim.Optimizer):
     gradients is compared with what independent gradients of zero mean and second moment v would give by chance:
 
         r = m^2 / (v (1 - beta1) / (1 + beta1))            expected to be 1 without a signal
-        w = w - lr max(0, 1 - 1/r) m / sqrt(v)             the positive-part James-Stein factor
+        w = w - lr (max(0, 1 - 1/r) m + prior * sqrt(v_latest)) / sqrt(v)       positive-part James-Stein factor
+
+    The prior is a pull towards smaller weights, as strong as a signal of that many standard deviations: what is to grow
+    must stand out by more. Where gradients die away, so do the steps and the pull: v is of all updates, v_latest of the
+    latest ones.
 
     Args:
         params: weights, or groups of them. A group with `pooled=True` has one r, the mean over its weights; otherwise
-            every number has its own.
+            every number has its own. In a group with `log_spread=True` numbers are logarithms of spreads s: their
+            gradient is taken with respect to s^2, to which the effect of a small symmetric spread is proportional, so
+            that gradients at small and at large spreads can be compared. `prior` may be set for a group.
         lr: largest step of a number, >= 0.
         betas: decay of the means of the gradient and of its square, in [0, 1).
+        prior: see above, >= 0.
         eps: keeps numbers whose gradient is zero where they are.
 
     Reference: Kingma and Ba 2015 for m and v; James and Stein 1961 for the factor.
@@ -33,11 +46,19 @@ class ShrunkAdam(torch.optim.Optimizer):
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-12,
+        prior: float = 0.0,
+        eps: float = 1e-20,
     ) -> None:
-        if lr < 0 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"lr must be >= 0 and betas in [0, 1), got {lr} and {betas}")
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "pooled": False})
+        if lr < 0 or prior < 0 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"lr and prior must be >= 0 and betas in [0, 1), got {lr}, {prior} and {betas}")
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "prior": prior, "pooled": False, "log_spread": False}
+        super().__init__(params, defaults)
+
+    @classmethod
+    def over(cls, groups: list[dict[str, Any]], num_updates: int) -> ShrunkAdam:
+        """With memories that are parts of a training of `num_updates` updates; every group has its `lr`."""
+        memory = max(SHORTEST_MEMORY, MEMORY * num_updates)
+        return cls(groups, 0.0, (1 - 1 / memory, 1 - 1 / max(memory, num_updates)))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -45,28 +66,33 @@ class ShrunkAdam(torch.optim.Optimizer):
         del closure
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
-            moments = [self._moments(weight, group["betas"]) for weight in weights]
             if not weights:
                 continue
-            count = self.state[weights[0]]["step"]
-            scaled = [mean / (square.sqrt() + group["eps"]) for mean, square in moments]
-            ratios = [part.square() / _variance_of_mean(group["betas"][0], count) for part in scaled]
+            moments = [self._moments(weight, group) for weight in weights]
+            chance = _variance_of_mean(group["betas"][0], self.state[weights[0]]["step"])
+            scaled = [mean / (size + group["eps"]) for mean, size, _ in moments]
+            ratios = [part.square() / chance for part in scaled]
             if group["pooled"]:
                 ratios = [torch.cat([ratio.flatten() for ratio in ratios]).mean()] * len(ratios)
-            for weight, part, ratio in zip(weights, scaled, ratios, strict=True):
-                weight -= group["lr"] * (1 - 1 / ratio.clamp(min=1)) * part
+            for weight, part, ratio, (_, size, latest) in zip(weights, scaled, ratios, moments, strict=True):
+                pull = group["prior"] * latest / (size + group["eps"])
+                weight -= group["lr"] * ((1 - 1 / ratio.clamp(min=1)) * part + pull)
 
-    def _moments(self, weight: Tensor, betas: tuple[float, float]) -> tuple[Tensor, Tensor]:
-        """Bias-corrected means of the gradient and of its square."""
+    def _moments(self, weight: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Bias-corrected: the mean gradient; root mean squares of all gradients and of the latest."""
         assert weight.grad is not None
+        grad = weight.grad / (2 * weight).exp() if group["log_spread"] else weight.grad
         state = self.state[weight]
         if not state:
-            state |= {"step": 0, "mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
+            state |= {"step": 0} | {name: torch.zeros_like(weight) for name in ("mean", "square", "latest_square")}
         state["step"] += 1
-        state["mean"].lerp_(weight.grad, 1 - betas[0])
-        state["square"].lerp_(weight.grad.square(), 1 - betas[1])
-        corrections = [1 - beta ** state["step"] for beta in betas]
-        return state["mean"] / corrections[0], state["square"] / corrections[1]
+        # Twice the memory of the mean, for an estimate that is steadier than the mean itself.
+        of_mean, of_square = group["betas"]
+        decays = {"mean": of_mean, "square": of_square, "latest_square": (1 + of_mean) / 2}
+        for name, beta in decays.items():
+            state[name].lerp_(grad if name == "mean" else grad.square(), 1 - beta)
+        corrected = {name: state[name] / (1 - beta ** state["step"]) for name, beta in decays.items()}
+        return corrected["mean"], corrected["square"].sqrt(), corrected["latest_square"].sqrt()
 
 
 def _variance_of_mean(beta: float, count: int) -> float:

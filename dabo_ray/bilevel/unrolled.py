@@ -43,9 +43,9 @@ def unrolled_hypergradient(
             shared = list(_Shared.apply(collective, *weights))
             gradient = inner_gradient(problem, replace(stand_in, weights=shared), in_weights=len(window) > 1)[1]
         grads = list(_Summed.apply(collective, *gradient.grads))
-        if sgd.clip_norm is not None:
+        if sgd.derives_by_gradient:
             exact = zip(step.grads, grads, strict=True)
-            grads = sgd.clipped([value + (grad - grad.detach()) for value, grad in exact])
+            grads = sgd.scaled([value + (grad - grad.detach()) for value, grad in exact])
         weights, velocity = _update(sgd, weights, velocity, grads, step.lr)
         gradients.append(gradient)
     of_images = torch.autograd.grad(weights, [gradient.augmented for gradient in gradients], list(outer_grad))
@@ -56,7 +56,7 @@ def unrolled_hypergradient(
 
 
 def _update(sgd: Sgd, weights: Tensors, velocity: Tensors, grads: Tensors, lr: float) -> tuple[Tensors, Tensors]:
-    """`Sgd.step` of clipped gradients, with its graph."""
+    """`Sgd.step` of scaled gradients, with its graph."""
     d = [grad + sgd.weight_decay * weight for grad, weight in zip(grads, weights, strict=True)]
     velocity = [sgd.momentum * m + part for m, part in zip(velocity, d, strict=True)]
     direction = [part + sgd.momentum * m for part, m in zip(d, velocity, strict=True)] if sgd.nesterov else velocity

@@ -135,8 +135,9 @@ class Augmenter(Section):
     """Optimiser of the augmenter. `shrunk_adam` steps only as far as the gradients stand out from noise; `sgd` has
     momentum 0.9."""
 
-    lr: Positive = 0.03
-    """Step size of the augmenter's optimiser at the start."""
+    lr: Positive | None = None
+    """Step size of the augmenter's optimiser at the start; null: 0.01 for `adam`, 0.2 for `sgd`, and for `shrunk_adam`
+    80 over the number of its updates, but 0.1 at most: a spread can go as far in a short training as in a long one."""
 
     schedule: Literal["constant", "cosine"] = "cosine"
     """Step size of the augmenter's optimiser over its updates: cosine to zero, or constant."""
@@ -173,6 +174,11 @@ class Bilevel(Section):
 
     truncation: Annotated[int, Field(ge=1, le=64)] = 1
     """Latest classifier updates that the hypergradient flows through (K); may exceed inner_steps."""
+
+    differentiate: Literal["direction", "update"] = "direction"
+    """What the hypergradient sees of the classifier's updates: `direction`, where they point, with their lengths held;
+    `update`, all of them, as published. The loss right after an update falls the more, the longer the update is, so the
+    published form rewards augmentation for large gradients, whether they help in the end or not."""
 
     engine: Literal["adjoint", "unrolled"] = "adjoint"
     """How the hypergradient is computed: `adjoint`, one update at a time, with the memory of one; `unrolled`, by one

@@ -167,6 +167,9 @@ class Problem:
                 norm = torch.cat([g.flatten() for g in grads]).square().sum().sqrt()
                 self.clipped.append(bool(norm > self.sgd.clip_norm))
                 grads = [g * (self.sgd.clip_norm / (norm + 1e-6)) if self.clipped[-1] else g for g in grads]
+            if self.sgd.hold_length:
+                norm = torch.cat([g.flatten() for g in grads]).square().sum().sqrt()
+                grads = [g * (norm.detach() / norm) for g in grads]
             d = [g + decay * w for g, w in zip(grads, weights, strict=True)]
             velocity = [mu * m + part for m, part in zip(velocity, d, strict=True)]
             direction = [part + mu * m for part, m in zip(d, velocity, strict=True)] if self.sgd.nesterov else velocity

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dabo_ray.bilevel.collectives import OneWorker
-from dabo_ray.bilevel.hypergradient import Hypergradient, adjoint_hypergradient, inner_gradient
+from dabo_ray.bilevel.hypergradient import Hypergradient, InnerProblem, adjoint_hypergradient, inner_gradient
 from dabo_ray.bilevel.inner import Sgd
 from dabo_ray.bilevel.unrolled import unrolled_hypergradient
 from dabo_ray.models.small_cnn import SmallCnn
@@ -79,5 +79,53 @@ def test_clips_as_torch_does(clip_norm: float) -> None:
     for weight, grad in zip(theirs, grads, strict=True):
         weight.grad = grad.clone()
     torch.nn.utils.clip_grad_norm_(theirs, clip_norm)
-    for ours, weight in zip(Sgd(clip_norm=clip_norm).clipped(grads), theirs, strict=True):
+    for ours, weight in zip(Sgd(clip_norm=clip_norm).scaled(grads), theirs, strict=True):
         torch.testing.assert_close(ours, weight.grad, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("clip_norm", [None, 0.5, 1e9])
+@pytest.mark.parametrize("num_steps", [1, 3])
+def test_with_the_length_held_it_equals_unrolled_training(
+    make_problem, relative_error, engine, clip_norm, num_steps
+) -> None:
+    sgd = Sgd(momentum=0.9, weight_decay=1e-2, nesterov=True, clip_norm=clip_norm, hold_length=True)
+    problem = make_problem(batch_norm(), num_steps=num_steps, inner_steps=2, sgd=sgd)
+    steps, weights = problem.window()
+    ours = ENGINES[engine](problem.inner, steps, problem.outer_grad(weights), sgd, OneWorker())
+    assert relative_error(ours, problem.unrolled_hypergradient()) < 1e-9
+    # It is another derivative than the one of the whole update.
+    whole = replace(sgd, hold_length=False)
+    other = ENGINES[engine](problem.inner, steps, problem.outer_grad(weights), whole, OneWorker())
+    assert relative_error(other, ours) > 1e-3
+
+
+def test_with_the_length_held_a_larger_gradient_is_no_gain(make_problem) -> None:
+    """An augmentation that multiplies the loss changes how far an update goes and nothing else."""
+    sgd = Sgd(momentum=0.9, hold_length=True)
+    problem = make_problem(batch_norm(), sgd=sgd)
+    louder = InnerProblem(
+        augment=lambda theta, images, params: images * theta[0],
+        loss=lambda weights, augmented, labels, size, masks: (weights[0].flatten()[:4] * augmented.mean()).sum(),
+    )
+    steps, weights = problem.window()
+    theta = [torch.ones((), dtype=torch.float64, requires_grad=True)]
+    _, gradient = inner_gradient(louder, replace(steps[0], theta=theta), in_weights=False)
+    step = replace(steps[0], theta=theta, grads=[grad.detach() for grad in gradient.grads])
+    grads = {
+        held: adjoint_hypergradient(
+            louder, [step], problem.outer_grad(weights), replace(sgd, hold_length=held), OneWorker()
+        )
+        for held in (True, False)
+    }
+    assert abs(float(grads[False][0])) > 1e-5
+    assert abs(float(grads[True][0])) < 1e-12
+
+
+def test_updates_are_the_same_with_the_length_held() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights, velocity, grads = ([torch.randn(3, 4, generator=generator)] for _ in range(3))
+    for clip_norm in (None, 0.1):
+        plain, held = (Sgd(momentum=0.9, clip_norm=clip_norm, hold_length=hold) for hold in (False, True))
+        ours, theirs = (rule.step(weights, velocity, grads, 0.1) for rule in (held, plain))
+        torch.testing.assert_close(ours.weights, theirs.weights, rtol=1e-6, atol=1e-7)

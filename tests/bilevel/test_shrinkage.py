@@ -1,5 +1,7 @@
 """The optimiser against Adam, noise and signal."""
 
+import math
+
 import pytest
 import torch
 
@@ -21,7 +23,7 @@ def test_constant_gradients_step_as_adam_but_for_the_last_bit_of_doubt():
     ours, theirs = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     grads = torch.tensor([1.0, -2.0, 1e-6], dtype=torch.float64).expand(400, 3)
     path = steps_taken(ShrunkAdam([ours], 0.1), ours, grads)
-    adam = steps_taken(torch.optim.Adam([theirs], 0.1, eps=1e-12), theirs, grads)
+    adam = steps_taken(torch.optim.Adam([theirs], 0.1, eps=1e-20), theirs, grads)
     ratio = (path[-1] - path[-2]) / (adam[-1] - adam[-2])
     torch.testing.assert_close(ratio, torch.full_like(ratio, 18 / 19), rtol=1e-6, atol=0)
 
@@ -67,6 +69,44 @@ def test_numbers_without_a_gradient_stay():
     assert path.isfinite().all()
 
 
+def spread_after(signal: float, *, start: float = 0.02, num_updates: int = 1000, scale: float = 1.0) -> float:
+    """A spread after a training in which the derivative of the loss by its square is noise and a signal."""
+    generator = torch.Generator().manual_seed(3)
+    log_spread = torch.full((50,), math.log(start))
+    group = {"params": [log_spread], "lr": 80 / num_updates, "log_spread": True, "prior": 0.05}
+    optimizer = ShrunkAdam.over([group], num_updates)
+    for _ in range(num_updates):
+        of_square = scale * (torch.randn(50, generator=generator) - signal)
+        log_spread.grad = of_square * 2 * (2 * log_spread).exp()
+        optimizer.step()
+    return float(log_spread.mean().exp())
+
+
+@pytest.mark.parametrize("num_updates", [600, 6000])
+def test_spreads_shrink_without_evidence_and_grow_with_it(num_updates: int):
+    """The same in a training ten times as long, though its sums of gradients are ten times as large."""
+    assert 1e-4 < spread_after(0.0, num_updates=num_updates) < 0.01
+    assert spread_after(-0.3, num_updates=num_updates) < 1e-3
+    assert spread_after(0.3, num_updates=num_updates) > 1.0
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_unit_of_the_loss_does_not_matter(scale: float):
+    assert spread_after(0.1, scale=scale) == pytest.approx(spread_after(0.1), rel=1e-3)
+
+
+def test_steps_and_prior_die_away_with_the_gradients():
+    """The last tenth of gradients has a thousandth of the size of the others: nothing moves any more."""
+    generator = torch.Generator().manual_seed(0)
+    grads = torch.randn(1000, 20, generator=generator)
+    grads[900:] *= 1e-3
+    weight = torch.zeros(20)
+    path = steps_taken(ShrunkAdam.over([{"params": [weight], "lr": 0.1, "prior": 0.05}], 1000), weight, grads)
+    assert (path[899] - path[600]).abs().max() > 0.1
+    # By then the memory of the large ones, of 50 updates at most, has gone.
+    assert (path[999] - path[990]).abs().max() < 0.02 * (path[899] - path[890]).abs().max()
+
+
 def test_goes_on_from_its_state():
     generator = torch.Generator().manual_seed(1)
     grads = torch.randn(40, 4, generator=generator)
@@ -79,7 +119,7 @@ def test_goes_on_from_its_state():
     assert torch.equal(steps_taken(second, parts, grads[15:])[-1], expected[-1])
 
 
-@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"lr": 0.1, "betas": (1.0, 0.9)}])
+@pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"lr": 0.1, "betas": (1.0, 0.9)}, {"lr": 0.1, "prior": -0.1}])
 def test_wrong_arguments(wrong):
-    with pytest.raises(ValueError, match="lr must be >= 0 and betas in"):
+    with pytest.raises(ValueError, match="lr and prior must be >= 0 and betas in"):
         ShrunkAdam([torch.zeros(1)], **wrong)
