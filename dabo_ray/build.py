@@ -182,14 +182,22 @@ def make_training(
     fit = Batches(roles.fit, config.batch_size, derive(trial.seed, "batches"), share, device)
     learner = None
     if isinstance(augmentation, Augmenter):
+        bilevel = study.bilevel.for_training(trial.epochs * len(fit))
         outer = None
         if roles.outer is not None:
             # A batch has an image for every worker, and two for statistics.
-            size = max(2, share.world_size, round(study.bilevel.outer_batch_fraction * config.batch_size))
+            size = max(2, share.world_size, round(bilevel.outer_batch_fraction * config.batch_size))
             outer = Batches(roles.outer, size, derive(trial.seed, "outer batches"), share, device)
-        num_updates = max(1, trial.epochs * len(fit) // study.bilevel.inner_steps)
         learner = make_learner(
-            study, trial.method, augmentation, outer, sgd, num_updates=num_updates, share=share, collective=collective
+            study.augmenter,
+            bilevel,
+            trial.method,
+            augmentation,
+            outer,
+            sgd,
+            num_steps=trial.epochs * len(fit),
+            share=share,
+            collective=collective,
         )
     return Training(
         Objective(
@@ -221,29 +229,32 @@ def make_sgd(config: ClassifierConfig, bilevel: Bilevel) -> Sgd:
 
 
 def make_learner(
-    study: Study,
+    config: AugmenterConfig,
+    bilevel: Bilevel,
     method: str,
     augmenter: Augmenter,
     outer: Batches | None,
     sgd: Sgd,
     *,
-    num_updates: int,
+    num_steps: int,
     share: Share,
     collective: Collective,
 ) -> Learner:
     """What updates the augmenter: the outer problem if there are images for it, else the training loss.
 
     Args:
-        study: with the trial's settings applied.
+        config: of the augmenter.
+        bilevel: with numbers for what is null.
         method: of the trial.
         augmenter: to be learned.
         outer: outer images.
         sgd: the classifier's update rule.
-        num_updates: of the augmenter, over the whole training.
+        num_steps: updates of the classifier over the whole training.
         share: this worker's part of every batch.
         collective: sums over the workers.
     """
-    config, bilevel = study.augmenter, study.bilevel
+    assert bilevel.inner_steps is not None
+    num_updates = max(1, num_steps // bilevel.inner_steps)
 
     def make_optimizer(augmenter: Augmenter) -> torch.optim.Optimizer:
         return OPTIMIZERS[config.optimizer](augmenter, config, num_updates)
@@ -276,6 +287,7 @@ def make_learner(
 
 def make_estimator(config: Bilevel, augmenter: Augmenter, share: Share) -> Estimator | None:
     """Which images stand for an update in the hypergradient; None for its own."""
+    assert config.mixed_batch_fraction is not None
     if config.mixed_batch_fraction == 1 and not config.antithetic:
         return None
     mirrored = augmenter.mirrored if config.antithetic else None

@@ -25,7 +25,7 @@ def describe_plan(study: Study) -> str:
         f"training    {study.classifier.name}, {study.classifier.epochs} epochs, "
         f"batches of {study.classifier.batch_size}",
         f"augmenter   {_augmenter_words(study)}; "
-        f"inner_steps {study.bilevel.inner_steps}, truncation {study.bilevel.truncation}",
+        f"inner_steps {study.bilevel.inner_steps or 'by length'}, truncation {study.bilevel.truncation}",
         f"baselines   {baselines} trials: {', '.join(study.arms) or 'none'}",
         f"search      {searches} trials by {search.sampler}, pruner {search.pruner.name}",
         *(f"              {key}: {_space_words(space)}" for key, space in search.space.items()),

@@ -143,6 +143,17 @@ def test_a_spread_can_go_as_far_in_a_long_training_as_in_a_short_one(num_updates
     assert memories == pytest.approx([max(20, num_updates / 40), max(20, num_updates)])
 
 
+@pytest.mark.parametrize(
+    ("num_steps", "inner_steps", "fraction"),
+    [(1, 1, 1.0), (840, 1, 1.0), (3000, 3, 1.0), (8000, 8, 1.0), (16_000, 8, 0.5), (62_600, 8, 0.25)],
+)
+def test_a_training_takes_as_much_evidence_as_it_needs(num_steps: int, inner_steps: int, fraction: float):
+    bilevel = Bilevel().for_training(num_steps)
+    assert (bilevel.inner_steps, bilevel.mixed_batch_fraction) == (inner_steps, fraction)
+    given = Bilevel(inner_steps=3, mixed_batch_fraction=0.125)
+    assert given.for_training(num_steps) == given
+
+
 def trial(method: str, phase: Phase, seed: int = 1) -> Trial:
     return Trial(name="t", phase=phase, arm=method, method=method, seed=seed, epochs=1)
 

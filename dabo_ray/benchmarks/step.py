@@ -55,7 +55,7 @@ def _measure(
         training = bilevel_training(size, bilevel, options.device)
         fill_window(training)
         cases = cases | {name: bilevel_steps(training)}
-        updates[name] = bilevel.inner_steps
+        updates[name] = bilevel.inner_steps or 1
     samples = time_side_by_side(cases, options)
     per_update = {
         f"{size}: {name}": [seconds / updates[name] for seconds in values] for name, values in samples.items()

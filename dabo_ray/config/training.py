@@ -166,11 +166,19 @@ class Augmenter(Section):
         return self
 
 
+ENOUGH_EVIDENCE = 1000
+"""Whole batches whose second derivatives tell which augmentation helps, over a training."""
+
+MOST_INNER_STEPS, SMALLEST_MIXED_FRACTION = 8, 0.25
+"""How far a long training economises: a bilevel step then costs at most 1.3 times an ordinary one."""
+
+
 class Bilevel(Section):
     """How the two learning problems take turns."""
 
-    inner_steps: Count = 1
-    """Classifier updates between two augmenter updates (M)."""
+    inner_steps: Count | None = None
+    """Classifier updates between two augmenter updates (M); null: one for each thousand classifier updates of the
+    training, from 1 to 8, since it takes about a thousand updates to tell which augmentation helps."""
 
     truncation: Annotated[int, Field(ge=1, le=64)] = 1
     """Latest classifier updates that the hypergradient flows through (K); may exceed inner_steps."""
@@ -184,12 +192,20 @@ class Bilevel(Section):
     """How the hypergradient is computed: `adjoint`, one update at a time, with the memory of one; `unrolled`, by one
     graph through all of the window. The same numbers."""
 
-    outer_batch_fraction: PartOrAll = 1.0
+    outer_batch_fraction: PartOrAll = 0.5
     """Images of an outer batch over `classifier.batch_size`, in (0, 1]."""
 
-    mixed_batch_fraction: PartOrAll = 1.0
-    """Part of a training batch over which second derivatives are taken, in (0, 1]; an unbiased estimate below 1."""
+    mixed_batch_fraction: PartOrAll | None = None
+    """Part of a training batch over which second derivatives are taken, in (0, 1], an unbiased estimate below 1; null:
+    so much that they add up to a thousand whole batches over the training, but at least 0.25."""
 
-    antithetic: bool = False
+    antithetic: bool = True
     """Take second derivatives with each image's noise and with the opposite noise: less noise in the hypergradient, for
-    the cost of the images twice."""
+    the cost of the images twice. With `false` and both fractions 1 the hypergradient is that of the update done."""
+
+    def for_training(self, num_steps: int) -> Bilevel:
+        """With numbers for what is null, by the number of classifier updates of a training, >= 1."""
+        inner_steps = self.inner_steps or min(max(num_steps // ENOUGH_EVIDENCE, 1), MOST_INNER_STEPS)
+        fraction = ENOUGH_EVIDENCE * inner_steps / num_steps
+        mixed = self.mixed_batch_fraction or min(max(fraction, SMALLEST_MIXED_FRACTION), 1.0)
+        return self.model_copy(update={"inner_steps": inner_steps, "mixed_batch_fraction": mixed})
