@@ -77,8 +77,8 @@ def _cost(study: Study, pools: Pools, method: str, trials: int, device: torch.de
         epochs=study.classifier.epochs,
     )
     training = make_training(study, trial, pools, device=device)
-    # Of a learned arm so many that one of them is followed by an update of the augmenter.
-    round_of = study.bilevel.inner_steps if method == LEARNED else 1
+    # So many that one of them is followed by an update of the augmenter, if that is learned.
+    round_of = training.learner.inner_steps if training.learner is not None else 1
     number, times = 0, []
     for _ in range(1 + REPEATS):
         start = time.perf_counter()
