@@ -51,7 +51,9 @@ class Sgd:
             d = list(grads) if self.clip_norm is None else self.scaled(grads)
             if self.weight_decay:
                 d = list(torch._foreach_add(d, list(weights), alpha=self.weight_decay))
-            moved = list(torch._foreach_add(torch._foreach_mul(list(velocity), self.momentum), d))
+            moved = list(torch._foreach_mul(list(velocity), self.momentum))
+            # In place where a tensor is of this function's making: a network's worth of memory each.
+            torch._foreach_add_(moved, d)
             direction = list(torch._foreach_add(d, moved, alpha=self.momentum)) if self.nesterov else moved
             updated = list(torch._foreach_add(list(weights), direction, alpha=-lr))
         return Updated([w.requires_grad_() for w in updated], moved)
