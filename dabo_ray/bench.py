@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 SUBJECTS: dict[str, str] = {
+    "augment": "batched augmentation against torchvision's image by image, and kornia's",
     "step": "a bilevel step with a plain step of SGD, and ways to a hypergradient through several updates",
     "memory": "peak memory of these steps",
     "plan": "the next trial, at the start of a search and after ten thousand trials",

@@ -84,13 +84,13 @@ class AugMix(FixedAugmentation):
         operations, magnitudes = look_up(augmix_space(*images.shape[-2:]), entries, bins, negative)
         unused = torch.arange(entries.shape[2]) >= depths[:, :, None]
         operations = operations.masked_fill(unused, OPERATIONS.index("Identity"))
-        levels = ops.to_levels(images.float())
-        mixed = levels * ops.per_image(share.to(levels))
+        images_f32 = images.float()
+        mixed = ops.to_levels(images_f32).mul_(ops.per_image(share.to(images_f32)))
         for chain in range(self.width):
-            changed = levels
+            changed = images_f32
             for step in range(entries.shape[2]):
                 numbers, strengths = operations[:, chain, step], magnitudes[:, chain, step]
                 changed = apply_each(changed, numbers, strengths, bilinear=True)
-            mixed.addcmul_(changed, ops.per_image(weights[:, chain].to(levels)))
+            mixed.addcmul_(ops.to_levels(changed), ops.per_image(weights[:, chain].to(mixed)))
         # Shares sum to one only up to rounding, and torchvision cuts what it mixes to 8 bits.
         return mixed.floor_().clamp_(0, 255).div_(255).to(images.dtype)

@@ -46,17 +46,17 @@ def apply_chain(images: Tensor, operations: Tensor, magnitudes: Tensor, *, bilin
         magnitudes: (B, N), on the CPU.
         bilinear: how warps resample; otherwise by the nearest pixel. Zero outside the image.
     """
-    levels = ops.to_levels(images.float())
+    output = images.float()
     for numbers, strengths in zip(operations.unbind(1), magnitudes.unbind(1), strict=True):
-        levels = apply_each(levels, numbers, strengths, bilinear=bilinear)
-    return levels.div_(255).to(images.dtype)
+        output = apply_each(output, numbers, strengths, bilinear=bilinear)
+    return output.to(images.dtype)
 
 
-def apply_each(levels: Tensor, operations: Tensor, magnitudes: Tensor, *, bilinear: bool) -> Tensor:
+def apply_each(images: Tensor, operations: Tensor, magnitudes: Tensor, *, bilinear: bool) -> Tensor:
     """One operation on each image: the images are sorted by operation, and each operation runs once.
 
     Args:
-        levels: (B, C, H, W) whole numbers in 0..255, float32; they stay as they are.
+        images: (B, C, H, W), float32 in [0, 1]; they stay as they are.
         operations: (B,) numbers of operations, on the CPU.
         magnitudes: (B,), on the CPU.
         bilinear: see `apply_chain`.
@@ -65,11 +65,11 @@ def apply_each(levels: Tensor, operations: Tensor, magnitudes: Tensor, *, biline
     # The sizes of the groups are known on the CPU, so an accelerator is never waited for.
     counts = operations.bincount(minlength=len(OPERATIONS)).tolist()
     by_operation = dict(zip(OPERATIONS, torch.split(magnitudes[order], counts), strict=True))
-    matrices = _warp_matrices([by_operation[name] for name in _WARPS], *levels.shape[-2:])
+    matrices = _warp_matrices([by_operation[name] for name in _WARPS], *images.shape[-2:])
     warp = eight_bit.bilinear_warp if bilinear else eight_bit.nearest_warp
 
-    order = order.to(levels.device)
-    output = torch.empty_like(levels)
+    order = order.to(images.device)
+    output = torch.empty_like(images)
     start = 0
     # All warps are one, with matrices; they come first in the order.
     for name, count in (("Identity", counts[0]), ("warp", len(matrices)), *zip(_TONES, counts[6:], strict=True)):
@@ -77,11 +77,12 @@ def apply_each(levels: Tensor, operations: Tensor, magnitudes: Tensor, *, biline
             continue
         rows = order[start : start + count]
         start += count
-        group = levels.index_select(0, rows)
+        group = images.index_select(0, rows)
+        # A group fits into a CPU's cache, where its conversions are nearly free; the batch does not.
         if name == "warp":
-            group = warp(group, matrices.to(levels.device, torch.float32))
+            group = warp(group.mul_(255).round_(), matrices.to(images.device, torch.float32)).div_(255)
         elif name != "Identity":
-            group = _TONES[name](group, by_operation[name].to(levels))
+            group = _TONES[name](group.mul_(255).round_(), by_operation[name].to(images)).div_(255)
         output.index_copy_(0, rows, group)
     return output
 

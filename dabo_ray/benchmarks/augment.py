@@ -1,0 +1,89 @@
+"""Batched augmentation against torchvision's image by image, and against kornia's batched one where it is installed.
+
+Both sides get a batch of uint8 images that lies on the device and give floating point images in [0, 1]; drawing,
+converting and, for torchvision, stacking are part of it. Torchvision works on uint8, kornia on floats with one
+operation for the whole batch at a time where its class has it so.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+
+from dabo_ray.augment.augmix import AugMix
+from dabo_ray.augment.autoaugment import AutoAugment
+from dabo_ray.augment.automated import RandAugment, TrivialAugmentWide
+from dabo_ray.augment.erasing import RandomErasing
+from dabo_ray.augment.fixed import FixedAugmentation
+from dabo_ray.augment.geometric import FlipCrop, RandomAffine
+from dabo_ray.augment.jitter import ColorJitter
+from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of, time_side_by_side
+from dabo_ray.data.loader import to_unit
+
+BATCH = 512
+SIDE = 32
+SPEED_UP = 10
+"""Of TrivialAugment over torchvision's, at least."""
+
+Pair = tuple[FixedAugmentation, Callable[[Tensor], Tensor]]
+
+PAIRS: dict[str, Pair] = {
+    "flip_crop": (FlipCrop(), v2.Compose([v2.RandomCrop(SIDE, padding=4), v2.RandomHorizontalFlip()])),
+    "affine": (RandomAffine(), v2.RandomAffine(15, (0.1, 0.1), (0.9, 1.1), interpolation=InterpolationMode.BILINEAR)),
+    "color_jitter": (ColorJitter(hue=0.1), v2.ColorJitter(0.4, 0.4, 0.4, 0.1)),
+    "random_erasing": (RandomErasing(), v2.RandomErasing()),
+    "autoaugment": (AutoAugment("cifar10"), v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)),
+    "randaugment": (RandAugment(), v2.RandAugment()),
+    "trivialaugment": (TrivialAugmentWide(), v2.TrivialAugmentWide()),
+    "augmix": (AugMix(), v2.AugMix()),
+}
+"""Baseline -> ours and torchvision's."""
+
+
+def run(options: Options, batch: int = BATCH) -> Result:
+    """Images per second."""
+    images = torch.randint(0, 256, (batch, 3, SIDE, SIDE), dtype=torch.uint8).to(options.device)
+    rows: list[Row] = []
+    speed_up = 0.0
+    for name, pair in PAIRS.items():
+        samples = time_side_by_side(dict(_cases(name, pair, images)), options)
+        per_second = {case: [batch / seconds for seconds in times] for case, times in samples.items()}
+        of_pair = rows_of(per_second, f"{name}, torchvision", "per_second")
+        if name == "trivialaugment":
+            speed_up = next(row.ratio for row in of_pair if row.name == name)
+        rows += of_pair
+    budget = Budget("batched TrivialAugment / torchvision's image by image", speed_up, SPEED_UP, at_least=True)
+    return Result("augment", rows, [budget])
+
+
+def _cases(name: str, pair: Pair, images: Tensor) -> Iterator[tuple[str, Callable[[], Tensor]]]:
+    ours, theirs = pair
+    generator = torch.Generator().manual_seed(0)
+    yield f"{name}, torchvision", lambda: to_unit(torch.stack([theirs(image) for image in images]))
+    yield name, lambda: ours(to_unit(images), generator)
+    if kornia := _kornia(name):
+        yield f"{name}, kornia", lambda: kornia(to_unit(images))
+
+
+def _kornia(name: str) -> Callable[[Tensor], Tensor] | None:
+    """Kornia's transform of this name; None if it has none or is not installed."""
+    if importlib.util.find_spec("kornia") is None:
+        return None
+    kornia = importlib.import_module("kornia.augmentation")
+    makers: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+        "flip_crop": lambda: kornia.AugmentationSequential(
+            kornia.RandomCrop((SIDE, SIDE), padding=4), kornia.RandomHorizontalFlip()
+        ),
+        "affine": lambda: kornia.RandomAffine(15, (0.1, 0.1), (0.9, 1.1), p=1.0),
+        "color_jitter": lambda: kornia.ColorJitter(0.4, 0.4, 0.4, 0.1, p=1.0),
+        "random_erasing": lambda: kornia.RandomErasing(p=0.5),
+        "autoaugment": lambda: kornia.auto.AutoAugment("cifar10"),
+        "randaugment": lambda: kornia.auto.RandAugment(2, 9),
+        "trivialaugment": lambda: kornia.auto.TrivialAugment(),
+    }
+    return makers[name]() if name in makers else None
