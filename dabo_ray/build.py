@@ -306,6 +306,20 @@ def make_classifier(config: ClassifierConfig, pools: Pools, seed: int, device: t
     return nn.Sequential(Normalize.of(pools.sample), network).to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
 
 
+def check_files(study: Study, pools: Pools) -> None:
+    """Reads what the study names beside its data, so that a wrong file is told now and not by the first trial.
+
+    Raises:
+        PolicyError: the file of a policy cannot be read or holds none.
+        WeightsError: the pretrained weights cannot be read, or are those of another network.
+    """
+    for arm in study.arms.values():
+        if arm.name in BASELINES:
+            make_baseline(arm, pools.num_classes)
+    if study.classifier.weights:
+        make_classifier(study.classifier, pools, study.seed, torch.device("cpu"))
+
+
 def make_augmentation(
     study: Study, method: str, seed: int, device: torch.device, num_classes: int
 ) -> FixedAugmentation | Augmenter:

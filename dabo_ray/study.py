@@ -107,8 +107,10 @@ def extended_keys(options: argparse.Namespace) -> list[str]:
 
 def run(study: Study, options: argparse.Namespace) -> int:
     """Runs a checked study."""
-    from dabo_ray.build import make_study_pools
+    from dabo_ray.augment.policy_file import PolicyError
+    from dabo_ray.build import check_files, make_study_pools
     from dabo_ray.data.images import DataError
+    from dabo_ray.models.imagenet import WeightsError
     from dabo_ray.report import leading_comment
     from dabo_ray.service.folder import held_folder
 
@@ -116,13 +118,14 @@ def run(study: Study, options: argparse.Namespace) -> int:
         pools = make_study_pools(study)
         # Too few images for a part are told now, not by the first trial.
         pools.roles(learned=True, final=False, outer_fraction=study.data.outer_fraction, seed=study.seed)
+        check_files(study, pools)
         if options.dry_run:
             from dabo_ray.rehearsal import rehearse
 
             print(rehearse(study))
             return ExitCode.DONE
         digest = pools.labelled.digest()
-    except DataError as error:
+    except (DataError, PolicyError, WeightsError) as error:
         raise ConfigError(str(error)) from None
     comment = leading_comment(options.file.read_text(encoding="utf-8"))
     extended = extended_keys(options)

@@ -11,14 +11,17 @@ from torch import Tensor
 
 from dabo_ray import build
 from dabo_ray.augment.augmenters import AUGMENTERS
-from dabo_ray.augment.fixed import FixedAugmentation
+from dabo_ray.augment.fixed import Compose, FixedAugmentation
+from dabo_ray.augment.jitter import ColorJitter
 from dabo_ray.augment.learned import Augmenter, Frozen
+from dabo_ray.augment.policy_file import PolicyError
 from dabo_ray.config import Augmenter as AugmenterConfig
 from dabo_ray.config import Baseline, Bilevel, Classifier, Data, Study
 from dabo_ray.config.baselines import ARMS, arm_of
 from dabo_ray.data.images import DataError
 from dabo_ray.data.sources import FORMATS
 from dabo_ray.data.splits import Pools
+from dabo_ray.models.imagenet import WeightsError
 from dabo_ray.trials import LEARNED, Phase, Trial
 
 CPU = torch.device("cpu")
@@ -118,6 +121,49 @@ def test_every_fixed_baseline_transforms_images(name: str, make_study: StudyMake
     once, again = (augmentation(images, torch.Generator().manual_seed(5)) for _ in range(2))
     assert once.shape == images.shape
     assert torch.equal(once, again)
+
+
+@pytest.mark.parametrize(
+    ("override", "error"),
+    [
+        ("baselines=[{name: policy_file, path: absent}]", PolicyError),
+        ("baselines=[{name: compose, steps: [flip, {name: policy_file, path: absent}]}]", PolicyError),
+        ("classifier={name: resnet18_imagenet, weights: absent}", WeightsError),
+    ],
+)
+def test_files_that_are_not_there_are_told_before_anything_starts(
+    override, error, make_study: StudyMaker, pools: Pools
+):
+    with pytest.raises(error, match="absent: No such file"):
+        build.check_files(make_study(override), pools)
+    build.check_files(make_study("baselines=[none, stn, cutmix]"), pools)
+
+
+AFFINE = "{name: affine, degrees: 10.0, translate: 0.0, scale: [0.5, 2.0]}"
+PUBLISHED_LEVELS = {
+    "0": "none",
+    "1": "{name: crop, padding: 4}",
+    "1.5": "flip",
+    "2": "{name: flip_crop, padding: 4}",
+    "2.5": f"{{name: crop, padding: 4}}, {AFFINE}",
+    "3": f"{{name: crop, padding: 4}}, {AFFINE}, flip",
+}
+"""DABO's baselines on CIFAR, in the settings of a study file."""
+
+
+@pytest.mark.parametrize("level", PUBLISHED_LEVELS)
+def test_the_published_levels_can_be_written(level: str, make_study: StudyMaker):
+    steps = PUBLISHED_LEVELS[level]
+    study = make_study(
+        f"baselines=[{{name: compose, label: plain, steps: [{steps}]}},"
+        f"{{name: compose, label: jittered, steps: [{steps}, color_jitter]}}]"
+    )
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain, jittered = (build.make_baseline(arm, 10) for arm in study.arms.values())
+    assert isinstance(plain, Compose) and isinstance(jittered, Compose)
+    assert repr(list(map(vars, plain.steps))) == repr(list(map(vars, jittered.steps[:-1]))) or level == "2"
+    assert isinstance(jittered.steps[-1], ColorJitter)
+    assert plain(images, torch.Generator().manual_seed(0)).shape == images.shape
 
 
 def optimizer_of(num_updates: int = 1000, **settings: Any) -> torch.optim.Optimizer:

@@ -97,6 +97,10 @@ def test_one_and_true_are_two_values():
     ("changes", "key"),
     [
         ({"baselines": ["none", "flip", "none"]}, "baselines"),
+        ({"baselines": ["flip", {"name": "flip", "vertical": True}]}, "baselines"),
+        ({"baselines": [{"name": "flip", "label": "learned-2"}]}, "baselines"),
+        ({"baselines": [{"name": "flip", "label": "none"}]}, "baselines"),
+        ({"baselines": ["mixup"], "resources": {"workers": 2}}, "resources.workers"),
         ({"storage": "s3://bucket/runs"}, "storage"),
         ({"storage": "~/runs"}, "storage"),
         ({"data": {"name": "digits", "root": "~/data"}}, "data.root"),
