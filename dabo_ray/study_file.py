@@ -115,6 +115,22 @@ def with_settings(study: Study, settings: Mapping[str, Any]) -> Study:
     return Study.model_validate(_with_settings(study, settings))
 
 
+def with_absolute_paths(study: Study) -> Study:
+    """The study as processes read it that were started in another folder; addresses such as `s3://` stay."""
+
+    def absolute(place: str) -> str:
+        return place if not place or "://" in place else str(Path(place).absolute())
+
+    data, classifier = study.data, study.classifier
+    places = {name: absolute(getattr(data, name)) for name in ("root", "cache", "fold")}
+    return study.model_copy(
+        update={
+            "data": data.model_copy(update=places),
+            "classifier": classifier.model_copy(update={"weights": absolute(classifier.weights)}),
+        }
+    )
+
+
 def to_dict(study: Study) -> dict[str, Any]:
     """Every key with its value, defaults included, as `check_study` reads it back."""
     return study.model_dump(by_alias=True, mode="json")

@@ -19,6 +19,7 @@ from dabo_ray.study_file import (
     read_study,
     to_dict,
     to_yaml,
+    with_absolute_paths,
     with_settings,
     with_value,
 )
@@ -410,3 +411,13 @@ def test_a_file_that_is_not_text(tmp_path: Path):
     (tmp_path / "study.yaml").write_bytes(b"study: \xff\xfe\n")
     with pytest.raises(ConfigError, match="not UTF-8"):
         read_study(tmp_path / "study.yaml")
+
+
+def test_absolute_paths_are_those_of_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Trials run in folders of their own; what is elsewhere or empty stays."""
+    monkeypatch.chdir(tmp_path)
+    study = check_study({"study": "s", "data": {"name": "cifar10", "root": "data", "cache": "s3://b/c"}}, "here")
+    found = with_absolute_paths(study)
+    assert (found.data.root, found.data.cache, found.data.fold) == (str(tmp_path / "data"), "s3://b/c", "")
+    assert found.classifier.weights == ""
+    assert with_absolute_paths(found) == found

@@ -16,6 +16,7 @@ from dabo_ray.config import Resources, Study
 from dabo_ray.service.checkpoint import TrialFolder
 from dabo_ray.service.plan import Plan, Signal
 from dabo_ray.service.trial import StudyTrial
+from dabo_ray.study_file import with_absolute_paths
 from dabo_ray.trials import Observer, Outcome, Trial
 
 TRIAL_RESOURCE = "TRIAL"
@@ -40,7 +41,8 @@ class Course:
         self.plan = plan
         self.folder = folder
         self.observers = observers
-        self._study = plan.study.model_dump_json(by_alias=True)
+        # Tune starts each trial in a folder of its own.
+        self._study = with_absolute_paths(plan.study).model_dump_json(by_alias=True)
         self._trials: dict[str, Trial] = {}
         self._records: dict[str, dict[str, float]] = {}
         self._stopped: dict[str, str] = {}

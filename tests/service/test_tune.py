@@ -145,6 +145,15 @@ def test_a_trial_that_does_not_fit_is_refused():
         tune.concurrent_trials(Resources(workers=2, cpus_per_worker=2, gpus_per_worker=1), {"CPU": 8.0})
 
 
+def test_trials_find_the_data_from_the_folders_that_they_run_in(make_study, tmp_path, monkeypatch):
+    """`data.root: data` is meant as seen from where the study was started."""
+    monkeypatch.chdir(tmp_path)
+    course = tune.Course(Plan(make_study("data={name: cifar10, root: data}"), "sqlite://"), tmp_path, [])
+    config = course.suggest("a")
+    assert isinstance(config, dict)
+    assert Study.model_validate_json(config["study"]).data.root == str(tmp_path / "data")
+
+
 def test_an_epoch_that_was_heard_before_is_passed_over(make_study, tmp_path):
     witness = Witness()
     course = tune.Course(Plan(make_study(), "sqlite://"), tmp_path, [witness])
