@@ -92,7 +92,7 @@ class Driver:
     def _train(self) -> None:
         progress = Progress(
             totals={phase: self.plan.planned(phase) for phase in Phase},
-            planned_epochs=sum(self.plan.planned(phase) for phase in Phase) * self.study.classifier.epochs,
+            epochs_per_trial=self.study.classifier.epochs,
             ended=self.earlier,
             console=self.console,
         )

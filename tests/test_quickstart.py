@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TRIALS = ["baseline-none", "search-0000", "search-0001"] + [
-    f"final-{arm}-seed-{seed}" for seed in range(2) for arm in ("none", "learned-1")
+    f"final-{arm}-seed-{seed}" for seed in range(2) for arm in ("none", "learned-1", "frozen-1")
 ]
 
 
@@ -55,11 +55,12 @@ def test_the_summary(finished):
     summary = json.loads((command.results / "summary.json").read_text())
     assert summary["study"] == "tiny"
     complete = {phase: counts["COMPLETE"] for phase, counts in summary["phases"].items()}
-    assert complete == {"baselines": 1, "search": 2, "final": 4}
+    assert complete == {"baselines": 1, "search": 2, "final": 6}
     assert summary["wall_seconds"] > 0
-    assert summary["best"] in ("none", "learned-1")
+    assert summary["best"] in ("none", "learned-1", "frozen-1")
     assert summary["provenance"] == json.loads((command.results / "provenance.json").read_text())
-    assert {arm["name"]: arm["method"] for arm in summary["arms"]} == {"none": "none", "learned-1": "learned"}
+    methods = {arm["name"]: arm["method"] for arm in summary["arms"]}
+    assert methods == {"none": "none", "learned-1": "learned", "frozen-1": "frozen"}
     for arm in summary["arms"]:
         assert set(arm) >= {"settings", "seeds", "select_accuracy", "seconds", "cost_ratio"}
         accuracy = arm["test_accuracy"]

@@ -107,6 +107,7 @@ class Tracker:
         self._epochs: dict[str, list[dict[str, float]]] = {}
         self._logged_at: dict[str, float] = {}
         self._lost: list[str] = []
+        self._num_done = 0
         self._warned = self._finished = False
         self._closing = threading.Event()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -177,17 +178,20 @@ class Tracker:
     def close(self, timeout: float = 120.0) -> bool:
         """Wait until everything is logged, and tell whether it was; `lost` names what was not.
 
-        A study that was not finished is marked as KILLED. At most `timeout` seconds; a store that does not answer is
-        given up after a few.
+        A study that was not finished is marked as KILLED. A slow store is waited for while it takes something every
+        `timeout` seconds; one that does not answer is given up after a few.
         """
         if not self._finished:
             self.finish((), status="KILLED")
         if not self._closing.is_set():
             self._closing.set()
             self._jobs.put(None)
-        self._thread.join(timeout)
+        done = -1
+        while self._thread.is_alive() and done < self._num_done:
+            done = self._num_done
+            self._thread.join(timeout)
         if self._thread.is_alive():
-            self._lost.append(f"whatever was still waiting after {timeout:.0f} s")
+            self._lost.append(f"whatever was still waiting when nothing had been taken for {timeout:.0f} s")
         return not self._lost
 
     @property
@@ -212,6 +216,7 @@ class Tracker:
                 waiting = 1 + sum(1 for _ in iter(self._jobs.get, None))
                 self._lost.append(f"{waiting} records, from {job.what} on: the store did not answer")
                 return
+            self._num_done += 1
 
     def _do(self, job: _Job) -> bool:
         """Do a job, or give it up if a store that answers refuses it; false if the store is out of reach at the end."""

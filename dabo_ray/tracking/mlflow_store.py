@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import math
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,9 +44,12 @@ class Store:
         if not self.verbose:
             for name in ("mlflow", "alembic", "sqlalchemy.engine", "urllib3.connectionpool"):
                 logging.getLogger(name).setLevel(logging.ERROR)
-        if (database := _sqlite_file(self.uri)) is not None:
-            database.parent.mkdir(parents=True, exist_ok=True)
-        return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        if (database := _sqlite_file(self.uri)) is None:
+            return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        # MLflow makes its tables here; of two studies that begin at once one would find them half made, and fail.
+        with _alone_in(database.parent):
+            return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     @cached_property
     def experiment_id(self) -> str:
@@ -121,6 +127,17 @@ class Store:
         texts = [RunTag(name, value) for name, value in _tags(tags).items()]
         for start in range(0, len(texts), MAX_PARAMS_OR_TAGS):
             self.client.log_batch(run_id, tags=texts[start : start + MAX_PARAMS_OR_TAGS])
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Holds the lock of a folder; the system lets go of it when the process ends, however it ends."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:

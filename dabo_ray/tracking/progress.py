@@ -32,7 +32,7 @@ class Progress:
         self,
         *,
         totals: Mapping[Phase, int],
-        planned_epochs: int,
+        epochs_per_trial: int,
         ended: Iterable[TrialResult] = (),
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -41,7 +41,7 @@ class Progress:
 
         Args:
             totals: Planned trials of each phase.
-            planned_epochs: Epochs of all planned trials together.
+            epochs_per_trial: Epochs of a trial that has not begun, as far as is known.
             ended: Trials that ended in earlier starts of the study.
             console: Where to show it; standard output by default.
             clock: Seconds since any moment.
@@ -50,7 +50,7 @@ class Progress:
         self._console = console or Console()
         self._clock = clock
         self._lock = threading.RLock()
-        self._epochs_left = planned_epochs
+        self._epochs_per_trial = epochs_per_trial
         self._ended: dict[Phase, Counter[Outcome]] = {phase: Counter() for phase in totals}
         self._running: dict[str, _Running] = {}
         self._begun: set[Phase] = set()
@@ -134,7 +134,6 @@ class Progress:
     def _count(self, result: TrialResult) -> None:
         trial = result.trial
         self._ended.setdefault(trial.phase, Counter())[result.outcome] += 1
-        self._epochs_left -= trial.epochs
         is_better = self._best is None or _select_accuracy(result) > _select_accuracy(self._best)
         if trial.phase is Phase.SEARCH and result.outcome is Outcome.COMPLETE and is_better:
             self._best = result
@@ -167,7 +166,7 @@ class Progress:
 
     def _times(self) -> str:
         left = self._seconds_left()
-        estimate = "" if left is None else f", about {duration(left)} left"
+        estimate = f", about {duration(left)} left" if left else ""
         return f"{duration(self._clock() - self._start)} elapsed{estimate}"
 
     def _seconds_left(self) -> float | None:
@@ -176,8 +175,16 @@ class Progress:
             return None
         # From the first epoch on, since starting Ray and its workers takes a while and happens once.
         seconds_per_epoch = (self._clock() - self._epoch_times[0]) / (len(self._epoch_times) - 1)
-        left = self._epochs_left - sum(entry.epoch for entry in self._running.values())
-        return max(left, 0) * seconds_per_epoch
+        return self._epochs_left() * seconds_per_epoch
+
+    def _epochs_left(self) -> int:
+        """Of running trials, which know how many they have, and of those that have not begun."""
+        begun = Counter(entry.trial.phase for entry in self._running.values())
+        waiting = sum(
+            max(total - begun[phase] - self._ended[phase].total(), 0) for phase, total in self._totals.items()
+        )
+        running = sum(entry.trial.epochs - entry.epoch for entry in self._running.values())
+        return waiting * self._epochs_per_trial + running
 
     def _line(self, text: str, *, only_plain: bool) -> None:
         if self._is_live and only_plain:

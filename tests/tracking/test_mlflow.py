@@ -7,7 +7,9 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from PIL import Image
 from dabo_ray.augment import export
 from dabo_ray.augment.affine import AffineAugmenter
 from dabo_ray.tracking.mlflow import Tracker, ui_command
+from dabo_ray.tracking.mlflow_store import Store
 from dabo_ray.tracking.results import summarize
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
@@ -380,6 +383,63 @@ def test_a_store_that_comes_back_gets_everything(
     assert tracker.close(), tracker.lost
     _, trials = runs_of(f"sqlite:///{folder}/mlflow.db", study)
     assert steps(f"sqlite:///{folder}/mlflow.db", trials["search-0000"]) == [1, 2, 3]
+
+
+def test_a_slow_store_is_waited_for_and_one_that_hangs_is_not(store: str, study: str, tmp_path: Path) -> None:
+    """By turns of the lock instead of seconds: each wait of `close` ends when the store has taken one record."""
+    tracker = open_tracker(store, study, tmp_path)
+    taken, hanging = threading.Semaphore(0), threading.Event()
+
+    def take() -> None:
+        taken.acquire()
+
+    def hang() -> None:
+        hanging.wait()
+
+    for number in range(5):
+        tracker._put(f"record {number}", take)
+    tracker._put("one that hangs", hang)
+    waits: list[int] = []
+
+    def join(timeout: float) -> None:
+        waits.append(tracker._num_done)
+        taken.release()
+        deadline = time.monotonic() + 60
+        while tracker._num_done == waits[-1] and len(waits) <= 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    while tracker._num_done < 1:
+        time.sleep(0.01)
+    thread = tracker._thread
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thread, "join", join)
+        assert not tracker.close()
+    assert waits == [1, 2, 3, 4, 5, 6]
+    assert "whatever was still waiting" in tracker.lost[0]
+    hanging.set()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_first_openings_of_a_database_take_turns(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow makes its tables while a client is made; two at once failed with `table experiments already exists`."""
+    inside, together = 0, 0
+
+    class SlowClient:
+        def __init__(self, **_: str) -> None:
+            nonlocal inside, together
+            inside += 1
+            together = max(together, inside)
+            time.sleep(0.2)
+            inside -= 1
+
+    monkeypatch.setattr("mlflow.MlflowClient", SlowClient)
+    uri = f"sqlite:///{tmp_path}/runs/mlflow.db"
+    stores = [Store(uri=uri, study=study, study_dir=tmp_path, verbose=False) for _ in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        clients = list(threads.map(lambda store: store.client, stores))
+    assert len({id(client) for client in clients}) == 3
+    assert together == 1
 
 
 def test_the_command_for_the_ui(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ def clock() -> Clock:
 
 def test_in_a_file_there_are_plain_lines(clock: Clock) -> None:
     file = io.StringIO()
-    progress = Progress(totals=TOTALS, planned_epochs=100, console=Console(file=file), clock=clock)
+    progress = Progress(totals=TOTALS, epochs_per_trial=10, console=Console(file=file), clock=clock)
     trial, failed = search_trial(4, **{"augmenter.lr": 0.0123456}), search_trial(5)
     with progress:
         train(progress, clock, trial, num_epochs=10, seconds=1.0, accuracy=93.14)
@@ -76,7 +77,7 @@ def test_in_a_file_there_are_plain_lines(clock: Clock) -> None:
 
 def test_a_heartbeat_only_after_half_a_minute_of_silence(clock: Clock) -> None:
     file = io.StringIO()
-    progress = Progress(totals=TOTALS, planned_epochs=100, console=Console(file=file), clock=clock)
+    progress = Progress(totals=TOTALS, epochs_per_trial=10, console=Console(file=file), clock=clock)
     train(progress, clock, search_trial(1), num_epochs=2, seconds=14.0, accuracy=80.0)
     progress.tick()
     assert len(file.getvalue().splitlines()) == 1
@@ -90,7 +91,7 @@ def test_a_heartbeat_only_after_half_a_minute_of_silence(clock: Clock) -> None:
 def test_on_a_terminal_the_display_has_counts_running_trials_best_and_times(clock: Clock) -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=100, color_system=None)
-    progress = Progress(totals=TOTALS, planned_epochs=100, console=console, clock=clock)
+    progress = Progress(totals=TOTALS, epochs_per_trial=10, console=console, clock=clock)
     with progress:
         for number, outcome, accuracy in (
             (1, Outcome.COMPLETE, 91.0),
@@ -112,10 +113,23 @@ def test_on_a_terminal_the_display_has_counts_running_trials_best_and_times(cloc
     assert "\x1b[" in file.getvalue(), "a live display moves the cursor"
 
 
+def test_a_trial_of_more_epochs_than_the_others_counts_with_its_own(clock: Clock) -> None:
+    """Baselines at equal cost train longer than a study's other trials."""
+    file = io.StringIO()
+    totals = {Phase.BASELINES: 0, Phase.SEARCH: 2, Phase.FINAL: 0}
+    progress = Progress(totals=totals, epochs_per_trial=10, console=Console(file=file), clock=clock)
+    long, short = replace(search_trial(1), epochs=60), search_trial(2)
+    train(progress, clock, short, num_epochs=10, seconds=1.0, accuracy=90.0)
+    progress.trial_ended(end(short, Outcome.COMPLETE, 90.0))
+    train(progress, clock, long, num_epochs=30, seconds=1.0, accuracy=90.0)
+    progress.tick()
+    assert file.getvalue().splitlines()[-1].startswith("[1/2] 40.0 s elapsed, about 30.0 s left; search-0001")
+
+
 def test_a_failure_stays_visible_on_a_terminal(clock: Clock) -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=100, color_system=None)
-    with Progress(totals=TOTALS, planned_epochs=100, console=console, clock=clock) as progress:
+    with Progress(totals=TOTALS, epochs_per_trial=10, console=console, clock=clock) as progress:
         progress.trial_started(search_trial(1))
         progress.trial_ended(end(search_trial(1), Outcome.FAIL, 10.0, reason="out of memory"))
     assert "search-0001 FAIL select 10.0 % in 0.0 s - out of memory" in file.getvalue()
@@ -124,7 +138,7 @@ def test_a_failure_stays_visible_on_a_terminal(clock: Clock) -> None:
 def test_a_resumed_study_counts_what_ended_before(clock: Clock) -> None:
     file = io.StringIO()
     ended = [end(search_trial(1), Outcome.COMPLETE, 90.0), end(search_trial(2), Outcome.FAIL, 0.0)]
-    progress = Progress(totals=TOTALS, planned_epochs=100, ended=ended, console=Console(file=file), clock=clock)
+    progress = Progress(totals=TOTALS, epochs_per_trial=10, ended=ended, console=Console(file=file), clock=clock)
     trial = search_trial(3)
     progress.trial_started(trial)
     for epoch in range(6, 11):
