@@ -16,6 +16,7 @@ SUBJECTS: dict[str, str] = {
     "step": "a bilevel step with a plain step of SGD, and ways to a hypergradient through several updates",
     "memory": "peak memory of these steps",
     "plan": "the next trial, at the start of a search and after ten thousand trials",
+    "overhead": "what a study costs beside its training: seconds per trial, and until its first epoch",
     "data": "batches from the cache against a torch DataLoader; memory of ten processes",
 }
 """Subject -> what is compared. Each has a module of its name in `dabo_ray.benchmarks` with `run(options) -> Result`."""
