@@ -85,7 +85,7 @@ WRONG: dict[str, tuple[str | bytes, Sequence[str]]] = {
     "wrong type": (MINIMAL + "classifier: {epochs: many}", ["classifier.epochs: got 'many'", "whole number"]),
     "fraction for a count": (MINIMAL + "classifier: {epochs: 3.5}", ["classifier.epochs: got 3.5", "whole number"]),
     "out of range": (MINIMAL + "classifier: {momentum: 1.5}", ["classifier.momentum: got 1.5", "0 and under 1"]),
-    "unknown data set": ("study: s\ndata: {name: mnist}", ["data.name: got 'mnist'", "fashion_mnist"]),
+    "unknown data set": ("study: s\ndata: {name: svhn}", ["data.name: got 'svhn'", "fashion_mnist"]),
     "empty file": ("", ["is empty", "study: NAME"]),
     "not YAML": ("study: [", ["not valid YAML in line 1"]),
     "not UTF-8": (b"study: \xff", ["cannot read", "not UTF-8"]),
@@ -121,7 +121,7 @@ WRONG: dict[str, tuple[str | bytes, Sequence[str]]] = {
     "section as text": ("study: s\ndata: digits", ["data: got 'digits' (text); give a section with the keys name"]),
     "no data": ("study: s", ["data: missing", "data: {name: digits}"]),
     "several": (
-        "study: a b\ndata: {name: mnist}\nclassifier: {name: vgg, lr: -1}\nfinal: {top: 2}\nstorage: gs://x\n",
+        "study: a b\ndata: {name: svhn}\nclassifier: {name: vgg, lr: -1}\nfinal: {top: 2}\nstorage: gs://x\n",
         [
             "has 6 problems",
             "study: ",
@@ -203,6 +203,6 @@ def test_data_that_is_not_there(path: Path, command: Command, tmp_path: Path):
     assert ended.code == 2, ended
     assert "Traceback" not in ended.err
     title = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[path.stem]
-    assert title in ended.err and f"torchvision.datasets.{title.replace('-', '')}" in ended.err
+    assert title in ended.err and f"python -m dabo_ray.prepare {path.stem} --root data --download" in ended.err
     assert not ended.imported & {"ray", "mlflow"}
     assert not list((tmp_path / "work").iterdir())

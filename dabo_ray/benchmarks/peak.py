@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from pathlib import Path
 
 import torch
 
@@ -18,8 +17,7 @@ from dabo_ray.benchmarks.subjects import (
     with_truncation,
 )
 from dabo_ray.config import Bilevel
-
-MIB = 2**20
+from dabo_ray.service.memory import PeakMemory
 
 
 def peak_mib(size: Size, bilevel: Bilevel | None, device: torch.device) -> float:
@@ -35,35 +33,19 @@ def peak_mib(size: Size, bilevel: Bilevel | None, device: torch.device) -> float
     del warm_up
     training = bilevel_training(size, bilevel or with_truncation(1), device)
     gc.collect()
-    before = restart_peak(device)
+    memory = PeakMemory(device)
+    memory.reset()
+    before = memory.mib()
     if bilevel is None:
         step = plain_step(training)
     else:
         fill_window(training)
         step = bilevel_steps(training)
     step()
-    return (peak(device) - before) / MIB
-
-
-def restart_peak(device: torch.device) -> int:
-    """Bytes in use, from which the next peak counts."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    # Linux: 5 sets the peak of the resident memory to what is resident now.
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
-
-
-def peak(device: torch.device) -> int:
-    """Most bytes in use since `restart_peak`."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith(f"{name}:"))
-    return int(line.split()[1]) * 1024
+    after = memory.mib()
+    if before is None or after is None:
+        raise OSError("peak memory is read from Linux's /proc, or from CUDA; neither is here")
+    return after - before
 
 
 def _main(order: str) -> None:

@@ -104,8 +104,10 @@ def test_extreme_weights_stay_finite() -> None:
 
 def test_spreads_and_network_learn_apart() -> None:
     made = AffineAugmenter()
-    spreads, network = made.groups(0.1)
+    spreads, network, others = made.groups(0.1)
     assert spreads["params"][0] is made.log_spread
+    assert spreads["log_spread"] and spreads["prior"] > 0
+    assert not others["params"]
     assert network["pooled"]
     assert network["lr"] < spreads["lr"] == 0.1
     assert len(spreads["params"]) + len(network["params"]) == len(list(made.parameters()))

@@ -39,7 +39,7 @@ def trial_of(method: str = "learned", *, phase: Phase = Phase.SEARCH, **settings
 
 @pytest.fixture
 def study(make_study: Callable[..., Study]) -> Study:
-    return make_study("bilevel.truncation=3", "bilevel.inner_steps=2")
+    return make_study("bilevel.truncation=3", "bilevel.inner_steps=2", "baselines=[none, affine, trivialaugment]")
 
 
 @pytest.fixture
