@@ -30,6 +30,10 @@ _short.maxstring = _short.maxother = 60
 _short.maxlevel = 3
 
 
+class ConfigError(ValueError):
+    """A study file or an override that cannot be used; the message names every problem."""
+
+
 def problems_of(error: ValidationError, raw: Mapping[str, Any]) -> dict[Loc, str]:
     """Place in the file -> what is wrong there, one text for each place.
 

@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from dabo_ray.study_file import ConfigError, read_study
+from dabo_ray.problems import ConfigError
+from dabo_ray.study_file import read_study
 from dabo_ray.trials import Outcome, Phase, TrialResult
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from dabo_ray.config import Study
 from dabo_ray.describe import describe_plan
 from dabo_ray.exit_codes import ExitCode
+from dabo_ray.problems import ConfigError
 from dabo_ray.service.sameness import check_extensions
-from dabo_ray.study_file import ConfigError, read_study
+from dabo_ray.study_file import read_study
 
 EXAMPLES = """examples:
   python -m dabo_ray.study studies/digits.yaml --check

@@ -9,54 +9,13 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from dabo_ray.config import Choice, IntRange, Study, in_order
-from dabo_ray.problems import Loc, problems_of, settings, shown, unknown_setting
+from dabo_ray.problems import ConfigError, Loc, problems_of, settings, shown, unknown_setting
+from dabo_ray.yaml_text import dump, parse
 
 _REQUIRED: dict[Loc, Any] = {("study",): "name", ("data",): {"name": "digits"}, ("data", "name"): "digits"}
-
-
-class ConfigError(ValueError):
-    """A study file or an override that cannot be used; the message names every problem."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain scalars: `1e-3` is a number, `no`, `off` and `12:30` are text; a key given twice is an error."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping, or an error if one of its keys stands twice."""
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} is not a word", problem_mark=key_node.start_mark)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Puts text in quotes that either this file's reader or one of YAML 1.1 would take for something else."""
-
-
-for _tag, _pattern, _first in (
-    ("null", r"^(?:~|null|Null|NULL|)$", [*"~nN", ""]),
-    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", [*"tTfF"]),
-    ("int", r"^[-+]?[0-9]+$", [*"-+0123456789"]),
-    ("float", r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$", [*"-+.0123456789"]),
-):
-    for _side in (_Loader, _Dumper):
-        _side.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
-# PyYAML's own constructor reads a leading zero as octal, which YAML 1.2 does not.
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
-_Loader.add_constructor(
-    "tag:yaml.org,2002:float", lambda _, node: float(node.value.replace(".inf", "inf").replace(".nan", "nan"))
-)
 
 
 def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -70,7 +29,7 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read the study file {path}: {reason}") from None
-    raw = _parse(text, str(path))
+    raw = parse(text, str(path))
     if raw is None:
         raise ConfigError(f"{path} is empty; a study needs at least `study: NAME` and `data: {{name: digits}}`")
     if not isinstance(raw, dict):
@@ -89,7 +48,7 @@ def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
         path, equals, text = override.partition("=")
         if not equals or not path.strip():
             raise ConfigError(f"--set takes key.path=value, for example bilevel.inner_steps=4; got {override!r}")
-        value = _parse(text, f"--set {override}")
+        value = parse(text, f"--set {override}")
         try:
             raw = with_value(raw, path.strip(), value)
         except ConfigError as error:
@@ -145,7 +104,7 @@ def _with_settings(study: Study, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_yaml(study: Study) -> str:
     """The text that `read_study` reads back as the same study."""
-    return yaml.dump(to_dict(study), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return dump(to_dict(study))
 
 
 def check_study(raw: Mapping[str, Any], where: str) -> Study:
@@ -175,19 +134,6 @@ def check_study(raw: Mapping[str, Any], where: str) -> Study:
     return study
 
 
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" in line {mark.line + 1}" if mark else ""
-        problem = str(getattr(error, "problem", None) or getattr(error, "reason", error))
-        hint = "; indent with spaces, not tabs" if r"'\t'" in problem else ""
-        raise ConfigError(f"{where} is not valid YAML{place}: {problem}{hint}") from None
-    except (RecursionError, ValueError) as error:
-        raise ConfigError(f"{where} cannot be read: {error}") from None
-
-
 def _without(raw: Mapping[str, Any], loc: Loc, depth: int = 1) -> dict[str, Any]:
     """The sections without the value at a place; a key that a study must have gets a harmless value."""
     place = loc[:depth]
@@ -206,6 +152,8 @@ def _space_problems(study: Study) -> dict[str, str]:
     for key, entry in space.items():
         for other in sorted(entry.references() - set(known)):
             problems.setdefault(key, f"refers to {other}: {unknown_setting(other)}")
+        for other in sorted(_null_bounds(study, key) & set(known)):
+            problems.setdefault(key, f"is bounded by {other}, which is null; give that a number, or search it too")
     try:
         in_order(space)
     except ValueError as error:
@@ -283,6 +231,18 @@ def _probes(study: Study, key: str) -> Sequence[Any]:
     return sorted({low, low + 1, high}) if isinstance(entry, IntRange) and low < high else [low, high]
 
 
+def _null_bounds(study: Study, key: str) -> set[str]:
+    """Keys that bound this one and have no number."""
+    entry = study.search.space[key]
+    bounds = () if isinstance(entry, Choice) else (bound for bound in entry.bounds if isinstance(bound, str))
+    return {bound for bound in bounds if bound not in study.search.space and _value(study, bound) is None}
+
+
+def _value(study: Study, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(study, section, None), name, None)
+
+
 def _widest(study: Study, key: str) -> tuple[float, float]:
     """The ends of a range; one that another key decides is taken where it leaves the most room."""
     entry = study.search.space[key]
@@ -296,6 +256,5 @@ def _widest(study: Study, key: str) -> tuple[float, float]:
         elif bound in study.search.space:
             ends.append(_widest(study, bound)[side])
         else:
-            section, _, name = bound.partition(".")
-            ends.append(getattr(getattr(study, section), name))
+            ends.append(_value(study, bound))
     return ends[0], ends[1]

@@ -16,7 +16,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exit_codes": set(),
     "config": {"config"},
     "problems": {"config"},
-    "study_file": {"config", "problems"},
+    "yaml_text": {"problems"},
+    "study_file": {"config", "problems", "yaml_text"},
     "describe": {"config"},
     "augment": {"augment"},
     "models": {"models"},
@@ -32,7 +33,7 @@ OWNED_BY: dict[str, set[str]] = {
     "mlflow": {"tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models", "tracking.augmenter_model"},
     "psutil": {"tracking.mlflow"},
     "safetensors": {"augment.export"},
-    "yaml": {"study_file"},
+    "yaml": {"yaml_text"},
     "pydantic": {"config", "problems", "study_file"},
     "pydantic_core": {"config", "problems", "study_file"},
     "dabo_ray.build": {"study", "rehearsal", "driver", "service", "benchmarks"},
@@ -41,7 +42,7 @@ OWNED_BY: dict[str, set[str]] = {
 }
 """Module -> the only parts of the package that import it."""
 
-LIGHT = {"config", "problems", "study_file", "describe"}
+LIGHT = {"config", "problems", "yaml_text", "study_file", "describe"}
 HEAVY = {"torch", "ray", "mlflow", "optuna", "numpy", "scipy", "sklearn"}
 """What a study file is checked without."""
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from dabo_ray.config import Study
+from dabo_ray.problems import ConfigError
 from dabo_ray.service.folder import held_folder
 from dabo_ray.service.plan import Plan, Signal
 from dabo_ray.shelf import list_studies, show_trial
-from dabo_ray.study_file import ConfigError
 from dabo_ray.trials import Outcome, Phase, Trial
 
 StudyMaker = Callable[..., Study]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dabo_ray.config import Study
+from dabo_ray.problems import ConfigError
 from dabo_ray.study_file import (
-    ConfigError,
     apply_overrides,
     check_study,
     read_study,
@@ -421,3 +421,12 @@ def test_absolute_paths_are_those_of_this_folder(tmp_path: Path, monkeypatch: py
     assert (found.data.root, found.data.cache, found.data.fold) == (str(tmp_path / "data"), "s3://b/c", "")
     assert found.classifier.weights == ""
     assert with_absolute_paths(found) == found
+
+
+def test_a_bound_without_a_number():
+    raw = {"study": "s", "data": {"name": "digits"}}
+    space = {"bilevel.truncation": {"int": [1, "bilevel.inner_steps"]}}
+    with pytest.raises(ConfigError, match=r"truncation: is bounded by bilevel.inner_steps, which is null; give that"):
+        check_study(raw | {"search": {"space": space}}, "f")
+    numbered = {"search": {"space": space}, "bilevel": {"inner_steps": 4}}
+    assert check_study(raw | numbered, "f").bilevel.inner_steps == 4

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dabo_ray.config import Study
+from dabo_ray.problems import ConfigError
 from dabo_ray.service.sameness import continued
-from dabo_ray.study_file import ConfigError, read_study, to_yaml
+from dabo_ray.study_file import read_study, to_yaml
 from dabo_ray.tracking.results import replacing
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from dabo_ray.config import Study
+from dabo_ray.problems import ConfigError
 from dabo_ray.report import leading_comment
 from dabo_ray.service.folder import held_folder, study_folder, write_provenance
 from dabo_ray.service.sameness import flat
-from dabo_ray.study_file import ConfigError, read_study, to_yaml
+from dabo_ray.study_file import read_study, to_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMENT = "Question: does it help?\n\nRun: python -m dabo_ray.study x.yaml: é"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from dabo_ray.config import Study
+from dabo_ray.problems import ConfigError
 from dabo_ray.service.plan import Plan
 from dabo_ray.service.sameness import check_extensions, continued, digest
-from dabo_ray.study_file import ConfigError
 
 StudyMaker = Callable[..., Study]
 
