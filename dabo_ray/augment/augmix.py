@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from dabo_ray.augment import ops
-from dabo_ray.augment.fixed import FixedAugmentation, Params, check_batch
+from dabo_ray.augment.fixed import OnLevels, Params
 from dabo_ray.augment.mixing import dirichlet
-from dabo_ray.augment.operations import OPERATIONS, Space, apply_each, look_up
+from dabo_ray.augment.operations import OPERATIONS, Space, apply_each, look_up, to_bytes
 
 LEVELS = 10
 MAX_DEPTH = 3
@@ -35,7 +35,7 @@ def augmix_space(height: int, width: int) -> Space:
     }
 
 
-class AugMix(FixedAugmentation):
+class AugMix(OnLevels):
     """Convex combination of an image and several chains of operations on it; equals torchvision's transform.
 
     The weights of the chains are Dirichlet(alpha), that of the image itself against them Beta(alpha, alpha). Only the
@@ -77,20 +77,20 @@ class AugMix(FixedAugmentation):
         levels = torch.randint(self.severity, shape, generator=generator)
         return shares[:, 0], weights, depths, entries, levels, torch.rand(shape, generator=generator) <= 0.5
 
-    def apply(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Run each image's chains and mix them."""
-        check_batch(images, params)
         share, weights, depths, entries, bins, negative = params
         operations, magnitudes = look_up(augmix_space(*images.shape[-2:]), entries, bins, negative)
         unused = torch.arange(entries.shape[2]) >= depths[:, :, None]
         operations = operations.masked_fill(unused, OPERATIONS.index("Identity"))
-        images_f32 = images.float()
-        mixed = ops.to_levels(images_f32).mul_(ops.per_image(share.to(images_f32)))
+        levels = images if images.dtype == torch.uint8 else to_bytes(ops.to_levels(images.float()))
+        mixed = levels * ops.per_image(share.to(levels.device, torch.float32))
         for chain in range(self.width):
-            changed = images_f32
+            changed = levels
             for step in range(entries.shape[2]):
                 numbers, strengths = operations[:, chain, step], magnitudes[:, chain, step]
                 changed = apply_each(changed, numbers, strengths, bilinear=True)
-            mixed.addcmul_(ops.to_levels(changed), ops.per_image(weights[:, chain].to(mixed)))
+            mixed.addcmul_(changed.float(), ops.per_image(weights[:, chain].to(mixed)))
         # Shares sum to one only up to rounding, and torchvision cuts what it mixes to 8 bits.
-        return mixed.floor_().clamp_(0, 255).div_(255).to(images.dtype)
+        mixed.floor_().clamp_(0, 255).div_(255)
+        return mixed.to(images.dtype) if images.is_floating_point() else mixed

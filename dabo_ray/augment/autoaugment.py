@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dabo_ray.augment.automated import autoaugment_space
-from dabo_ray.augment.fixed import FixedAugmentation, Params, check_batch
+from dabo_ray.augment.fixed import OnLevels, Params
 from dabo_ray.augment.operations import OPERATIONS, apply_chain, look_up
 
 LEVELS = 10
@@ -98,7 +98,7 @@ POLICIES = {
 """Data set -> sub-policies, one a line: two operations, each with its probability and level (`-`: it has none)."""
 
 
-class AutoAugment(FixedAugmentation):
+class AutoAugment(OnLevels):
     """One sub-policy of two operations for each image, drawn uniformly; equals torchvision's transform.
 
     Args:
@@ -121,9 +121,8 @@ class AutoAugment(FixedAugmentation):
         used = torch.rand(num_images, 2, generator=generator) <= self.probabilities[chosen]
         return chosen, used, torch.rand(num_images, 2, generator=generator) <= 0.5
 
-    def apply(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Run each image's sub-policy."""
-        check_batch(images, params)
         chosen, used, negative = params
         operations = torch.where(used, self.operations[chosen], OPERATIONS.index("Identity"))
         space = autoaugment_space(LEVELS, *images.shape[-2:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.fixed import FixedAugmentation, Params, check_batch
+from dabo_ray.augment.fixed import OnLevels, Params
 from dabo_ray.augment.operations import OPERATIONS, Space, apply_chain, look_up
 
 BINS = 31
@@ -56,7 +56,7 @@ def autoaugment_space(num_bins: int, height: int, width: int) -> Space:
     }
 
 
-class TrivialAugmentWide(FixedAugmentation):
+class TrivialAugmentWide(OnLevels):
     """One operation at one strength for each image, both uniform; equals torchvision's transform on 8-bit images.
 
     Reference: Mueller and Hutter, TrivialAugment, ICCV 2021, the wide space.
@@ -69,14 +69,13 @@ class TrivialAugmentWide(FixedAugmentation):
         negative = torch.rand(num_images, generator=generator) <= 0.5
         return look_up(TRIVIALAUGMENT_SPACE, operations, bins, negative)
 
-    def apply(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Run each image's operation."""
-        check_batch(images, params)
         operations, magnitudes = params
         return apply_chain(images, operations[:, None], magnitudes[:, None])
 
 
-class RandAugment(FixedAugmentation):
+class RandAugment(OnLevels):
     """A number of operations for each image, drawn uniformly, all at one strength; equals torchvision's transform.
 
     Args:
@@ -95,9 +94,8 @@ class RandAugment(FixedAugmentation):
         operations = torch.randint(OPERATIONS.index("Invert"), shape, generator=generator)
         return operations, torch.rand(shape, generator=generator) <= 0.5
 
-    def apply(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Run each image's operations."""
-        check_batch(images, params)
         operations, negative = params
         bins = torch.full_like(operations, self.magnitude)
         space = autoaugment_space(BINS, *images.shape[-2:])

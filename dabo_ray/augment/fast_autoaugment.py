@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dabo_ray.augment.erasing import inside
-from dabo_ray.augment.fixed import FixedAugmentation, Params, check_batch
+from dabo_ray.augment.fixed import OnLevels, Params
 from dabo_ray.augment.operations import OPERATIONS, apply_chain
 
 SubPolicy = Sequence[tuple[str, float, float]]
@@ -57,7 +57,7 @@ FILL = (125, 123, 114)
 _CODES = {name: code for code, name in enumerate((*OPERATIONS, "Cutout"))}
 
 
-class PolicyAugmentation(FixedAugmentation):
+class PolicyAugmentation(OnLevels):
     """One sub-policy for each image, drawn uniformly.
 
     Warps take the nearest pixel, as PIL's do. Brightness to sharpness are torchvision's, within a grey level of PIL's.
@@ -89,9 +89,8 @@ class PolicyAugmentation(FixedAugmentation):
         negative = torch.rand(shape, generator=generator) > 0.5
         return chosen, used, negative, torch.rand((*shape, 2), generator=generator, dtype=torch.float64)
 
-    def apply(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Run each image's sub-policy."""
-        check_batch(images, params)
         chosen, used, negative, centres = params
         codes = self.codes[chosen].where(used, _CODES["Identity"])
         height, width = images.shape[-2:]

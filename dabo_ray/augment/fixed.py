@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from dabo_ray.augment.ops import to_unit
+
 Params = tuple[Tensor, ...]
 """Random numbers on the CPU; the first dimension of each tensor is the image."""
 
@@ -28,13 +30,21 @@ class FixedAugmentation(ABC):
     def apply(self, images: Tensor, params: Params) -> Tensor:
         """Transform each image by its row of `params`; the images given stay as they are."""
 
+    def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
+        """`apply` to uint8 images; they come out as float32 in [0, 1].
+
+        What works on 8-bit levels anyway overrides it, which saves passes over memory.
+        """
+        check_levels(levels, params)
+        return self.apply(to_unit(levels), params)
+
     def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
         """What the classifier is to say of the transformed images.
 
         Args:
             labels: (B,) int64, or (B, num_classes) shares of the classes.
-            images: as they were given to `apply`.
-            params: as they were given to `apply`.
+            images: as they were given to `apply` or `apply_levels`.
+            params: as they were given with them.
 
         Returns:
             The labels themselves, or (B, num_classes) shares where images are mixed with others.
@@ -58,6 +68,24 @@ class Identity(FixedAugmentation):
         return images
 
 
+class OnLevels(FixedAugmentation):
+    """A transformation that works on 8-bit levels: uint8 images need no conversion before it."""
+
+    @abstractmethod
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        """What `apply` does to floating point images and `apply_levels` to uint8 ones."""
+
+    def apply(self, images: Tensor, params: Params) -> Tensor:
+        """`transform` the images, taken as multiples of 1/255."""
+        check_batch(images, params)
+        return self.transform(images, params)
+
+    def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
+        """`transform` the levels."""
+        check_levels(levels, params)
+        return self.transform(levels, params)
+
+
 class Compose(FixedAugmentation):
     """One transformation after the other."""
 
@@ -72,6 +100,14 @@ class Compose(FixedAugmentation):
     def apply(self, images: Tensor, params: Params) -> Tensor:
         """All steps in their order."""
         for step, own in self._with_params(params):
+            images = step.apply(images, own)
+        return images
+
+    def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
+        """All steps in their order, of which the first sees the levels."""
+        (first, own), *rest = self._with_params(params)
+        images = first.apply_levels(levels, own)
+        for step, own in rest:
             images = step.apply(images, own)
         return images
 
@@ -94,10 +130,22 @@ def check_batch(images: Tensor, params: Params) -> None:
     Raises:
         ValueError: not a floating point batch of grey or colour images, or parameters of other images.
     """
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.is_floating_point():
+    _check(images, params, images.is_floating_point(), "a floating point batch (B, C, H, W) in [0, 1]")
+
+
+def check_levels(levels: Tensor, params: Params) -> None:
+    """Refuses what `FixedAugmentation.apply_levels` cannot work on.
+
+    Raises:
+        ValueError: not a uint8 batch of grey or colour images, or parameters of other images.
+    """
+    _check(levels, params, levels.dtype == torch.uint8, "a uint8 batch (B, C, H, W)")
+
+
+def _check(images: Tensor, params: Params, is_of_type: bool, wanted: str) -> None:
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not is_of_type:
         raise ValueError(
-            f"got images of shape {tuple(images.shape)} and type {images.dtype}; "
-            "give a floating point batch (B, C, H, W) in [0, 1] with 1 or 3 channels"
+            f"got images of shape {tuple(images.shape)} and type {images.dtype}; give {wanted} with 1 or 3 channels"
         )
     if any(len(values) != len(images) for values in params):
         raise ValueError(

@@ -55,7 +55,7 @@ def pixel_warp(images: Tensor, matrix: Tensor, interpolation: str) -> Tensor:
 def _sampling_grid(matrix_B23: Tensor, x_W: Tensor, y_H: Tensor) -> Tensor:
     """Where each output pixel is read, (B, H, W, 2)."""
     along_x, along_y, offset = matrix_B23[..., None, None].unbind(dim=2)
-    grid_B2HW = along_x * x_W + along_y * y_H[:, None] + offset
+    grid_B2HW = (along_x * x_W + along_y * y_H[:, None]).add_(offset)
     return grid_B2HW.permute(0, 2, 3, 1)
 
 
@@ -175,7 +175,7 @@ def equalized_levels(levels: Tensor) -> Tensor:
     # Floats divide faster than integers; whole numbers below 2^24 are exact.
     counts_BCK = levels.new_zeros((*levels.shape[:2], 256))
     counts_BCK.scatter_add_(2, index_BCN, counts_BCK.new_ones(1).expand_as(index_BCN))
-    num_brightest = counts_BCK.gather(2, index_BCN.amax(dim=2, keepdim=True))
+    num_brightest = counts_BCK.gather(2, levels.flatten(2).amax(dim=2, keepdim=True).long())
     step = ((index_BCN.shape[2] - num_brightest) / 255).floor_()
     below_BCK = counts_BCK.cumsum(dim=2) - counts_BCK
     table_BCK = below_BCK.add_((step / 2).floor_()).div_(step.clamp(min=1)).floor_().clamp_(max=255)
@@ -187,6 +187,11 @@ def equalized_levels(levels: Tensor) -> Tensor:
 def to_levels(images: Tensor) -> Tensor:
     """The 8-bit levels of images in [0, 1], as whole numbers in 0..255 of the same floating type."""
     return (images * 255).round_()
+
+
+def to_unit(levels: Tensor) -> Tensor:
+    """uint8 levels as float32 in [0, 1]."""
+    return levels.float().div_(255)
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -210,9 +215,9 @@ def grayscale(images: Tensor) -> Tensor:
 
 def smooth_inner(images: Tensor) -> Tensor:
     """All but the border, (B, C, H - 2, W - 2), averaged over 3 x 3 neighbours, the centre weighing 5 of 13."""
-    rows = images[..., :-2, :] + images[..., 1:-1, :] + images[..., 2:, :]
-    box = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
-    return torch.add(box, images[..., 1:-1, 1:-1], alpha=4) / 13
+    rows = (images[..., :-2, :] + images[..., 1:-1, :]).add_(images[..., 2:, :])
+    box = (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:])
+    return box.add_(images[..., 1:-1, 1:-1], alpha=4).div_(13)
 
 
 def _blend(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:

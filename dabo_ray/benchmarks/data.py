@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import datasets
 from torchvision.transforms import ToTensor
 
+from dabo_ray.augment.ops import to_unit
 from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of, time_side_by_side
 from dabo_ray.data.idx import DEBIAN_FASHION_MNIST, NAMES
-from dabo_ray.data.loader import Batches, Share, to_unit
+from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.sources import Reading, load
 
 NUM_IMAGES = 60_000

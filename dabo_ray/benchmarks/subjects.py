@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from dabo_ray.augment.ops import to_unit
 from dabo_ray.bilevel.loop import Training
 from dabo_ray.build import make_training
 from dabo_ray.config import Bilevel, Classifier, Data, Study
 from dabo_ray.data.images import Images
-from dabo_ray.data.loader import to_unit
 from dabo_ray.data.splits import Pools
 from dabo_ray.trials import LEARNED, Phase, Trial
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from dabo_ray.augment.ops import to_unit
 from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.inner import Tensors
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.data.images import Images
-from dabo_ray.data.loader import Share, in_order, to_unit
+from dabo_ray.data.loader import Share, in_order
 
 BATCH = 512
 LARGE_SIDE = 64

@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from dabo_ray.augment.fixed import FixedAugmentation, Params
 from dabo_ray.augment.learned import Augmenter, Frozen
+from dabo_ray.augment.ops import to_unit
 from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.evaluation import accuracy
@@ -23,7 +24,7 @@ from dabo_ray.bilevel.learner import Learner
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.data.images import Images
-from dabo_ray.data.loader import Batches, to_unit
+from dabo_ray.data.loader import Batches
 from dabo_ray.seeds import derive
 
 Record = dict[str, float]

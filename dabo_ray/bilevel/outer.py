@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.ops import to_unit
 from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.estimator import Estimator
 from dabo_ray.bilevel.hypergradient import (
@@ -22,7 +23,7 @@ from dabo_ray.bilevel.hypergradient import (
 )
 from dabo_ray.bilevel.inner import Sgd, Tensors
 from dabo_ray.bilevel.learner import Learner, MakeOptimizer
-from dabo_ray.data.loader import Batches, to_unit
+from dabo_ray.data.loader import Batches
 
 
 class Outer(Learner):

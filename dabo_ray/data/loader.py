@@ -108,11 +108,6 @@ def in_order(images: Images, batch_size: int, share: Share, device: torch.device
         yield places, (images.read(places) if ahead is None else ahead[number]).to(device)
 
 
-def to_unit(images: Tensor) -> Tensor:
-    """uint8 in 0..255 to float in [0, 1]."""
-    return images.float().div_(255)
-
-
 def _row_groups(images: Images) -> Tensor | None:
     if not isinstance(images.pixels, Shards):
         return None

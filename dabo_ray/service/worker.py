@@ -12,11 +12,12 @@ import torch
 
 from dabo_ray.augment import export
 from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.ops import to_unit
 from dabo_ray.bilevel.collectives import Collective, OneWorker
 from dabo_ray.bilevel.loop import Diverged, Record, Training
 from dabo_ray.build import make_study_pools, make_training
 from dabo_ray.config import Data, Resources, Study
-from dabo_ray.data.loader import Share, to_unit
+from dabo_ray.data.loader import Share
 from dabo_ray.data.splits import Pools
 from dabo_ray.seeds import derive
 from dabo_ray.service.budget import gpu_hours

@@ -65,6 +65,23 @@ def test_rows_of_the_parameters_belong_to_rows_of_the_images(noise, name: str) -
         torch.testing.assert_close(augment.apply(images[rows], tuple(values[rows] for values in params)), whole[rows])
 
 
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("shape", [(16, 3, 32, 32), (7, 1, 9, 14), (36, 3, 64, 64)])
+def test_levels_are_images(noise, name: str, shape: tuple[int, ...]) -> None:
+    levels = noise(*shape).to(torch.uint8)
+    before = levels.clone()
+    params = MADE[name].draw(len(levels), seeded())
+    output = MADE[name].apply_levels(levels, params)
+    assert torch.equal(output, MADE[name].apply(levels / 255, params))
+    assert torch.equal(levels, before)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_only_bytes_are_levels(name: str) -> None:
+    with pytest.raises(ValueError, match="give a uint8 batch"):
+        MADE[name].apply_levels(torch.rand(4, 3, 8, 8), MADE[name].draw(4, seeded()))
+
+
 @pytest.mark.parametrize("name", [name for name in MADE if name != "none"])
 def test_another_seed_gives_other_images(noise, name: str) -> None:
     images = noise(64, 3, 16, 16) / 255

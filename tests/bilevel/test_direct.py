@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dabo_ray.augment.affine import AffineAugmenter
+from dabo_ray.augment.ops import to_unit
 from dabo_ray.bilevel.collectives import OneWorker
 from dabo_ray.bilevel.direct import Direct
 from dabo_ray.bilevel.inner import Sgd
 from dabo_ray.bilevel.loop import Training
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
-from dabo_ray.data.loader import Batches, Share, to_unit
+from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.sources import load
 from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.small_cnn import SmallCnn
