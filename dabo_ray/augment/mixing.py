@@ -40,7 +40,7 @@ class Mixup(FixedAugmentation):
 
     def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
         """(B, num_classes) shares of the classes."""
-        return mixed_labels(labels, self.num_classes, params[0].to(images))
+        return mixed_labels(labels, self.num_classes, params[0].to(images.device, torch.float32))
 
 
 class CutMix(FixedAugmentation):
@@ -73,7 +73,7 @@ class CutMix(FixedAugmentation):
         first, end = _rectangle(images, params)
         height, width = images.shape[-2:]
         pasted = (end - first).prod(dim=1) / (height * width)
-        return mixed_labels(labels, self.num_classes, (1 - pasted).to(images))
+        return mixed_labels(labels, self.num_classes, (1 - pasted).to(images.device, torch.float32))
 
 
 def _rectangle(images: Tensor, params: Params) -> tuple[Tensor, Tensor]:

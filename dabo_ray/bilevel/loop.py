@@ -182,7 +182,9 @@ class Training:
         batch = self.fit[number]
         generator = torch.Generator().manual_seed(derive(self.seed, "augment", number))
         params = [self.fit.share.of(part) for part in self.augmentation.draw(batch.size, generator)]
-        images, labels = to_unit(batch.images), batch.labels
+        # What is made by hand takes the bytes as they are.
+        is_network = isinstance(self.augmentation, Augmenter | Frozen)
+        images, labels = to_unit(batch.images) if is_network else batch.images, batch.labels
         if isinstance(self.augmentation, FixedAugmentation):
             labels = self.augmentation.targets(labels, images, tuple(params))
         else:
@@ -207,8 +209,10 @@ class Training:
         return self.schedule.step_size(number, len(self.fit))
 
     def _augment(self, theta: Tensors, images: Tensor, params: Params) -> Tensor:
-        if isinstance(self.augmentation, FixedAugmentation):
+        if isinstance(self.augmentation, Frozen):
             return self.augmentation.apply(images, params)
+        if isinstance(self.augmentation, FixedAugmentation):
+            return self.augmentation.apply_levels(images, params)
         names = [name for name, _ in self.augmentation.named_parameters()]
         augmented: Tensor = functional_call(self.augmentation, dict(zip(names, theta, strict=True)), (images, *params))
         return augmented

@@ -73,6 +73,8 @@ def test_levels_are_images(noise, name: str, shape: tuple[int, ...]) -> None:
     params = MADE[name].draw(len(levels), seeded())
     output = MADE[name].apply_levels(levels, params)
     assert torch.equal(output, MADE[name].apply(levels / 255, params))
+    labels = torch.arange(len(levels)) % 10
+    assert torch.equal(MADE[name].targets(labels, levels, params), MADE[name].targets(labels, levels / 255, params))
     assert torch.equal(levels, before)
 
 
