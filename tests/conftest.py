@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -70,6 +71,8 @@ class StudyCommand:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Whoever starts the tests in the background of a script has them ignore Ctrl-C, and their children too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
