@@ -177,6 +177,7 @@ def local_ray() -> Iterator[Mapping[str, float]]:
     from dabo_ray.service.tune import TRIAL_RESOURCE
 
     ray.init(
+        "local",
         num_cpus=2,
         resources={TRIAL_RESOURCE: 64},
         # Its process is asked by Ray Train before it frees the resources of a group whose controller was lost.

@@ -48,7 +48,8 @@ def connected(*, verbose: bool, dashboard: bool) -> Iterator[Mapping[str, float]
         from dabo_ray.service.tune import TRIAL_RESOURCE
 
         resources = {TRIAL_RESOURCE: LOCAL_TRIALS}
-        ray.init(resources=resources, include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
+        # `local`: without it Ray joins a cluster that it finds on the machine, such as that of another study.
+        ray.init("local", resources=resources, include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
         # Whoever reads this file can run code in the cluster; Ray writes it under the user's mask.
         token = Path.home() / ".ray" / "auth_token"
         if token.is_file():
