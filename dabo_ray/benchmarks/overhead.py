@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ def seconds_to_start_a_group(study: Study, folder: Path) -> float:
     from dabo_ray.service.worker import Order
 
     trial = Trial(name="baseline-none", phase=Phase.BASELINES, arm="none", method="none", seed=0, epochs=1)
-    with connected(verbose=False, dashboard=True):
+    with _environment_restored(), connected(verbose=False, dashboard=True):
         start = time.perf_counter()
         group = WorkerGroup(Resources(workers=1))
         answer = group.answer(Order(study, folder, trial, epoch=1))
@@ -130,3 +131,14 @@ def seconds_to_start_a_group(study: Study, folder: Path) -> float:
     if answer.failure:
         raise RuntimeError(f"the worker group could not train: {answer.failure}")
     return passed - answer.record["seconds"]
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """A worker group tells its processes by the environment where Ray is; nobody may look for that Ray later."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

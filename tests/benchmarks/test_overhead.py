@@ -39,7 +39,10 @@ def test_a_study_that_fails_says_why(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_runs_real_studies() -> None:
+    before = dict(os.environ)
     result = overhead.run(Options(torch.device("cpu"), repeats=1, threads=1))
+    # A study that is started later would look for the Ray of the worker group.
+    assert dict(os.environ) == before
     assert [row.name for row in result.rows] == [
         "a trial, workers local",
         "a trial, workers 1",
