@@ -39,10 +39,10 @@ def test_a_study_that_fails_says_why(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_runs_real_studies() -> None:
-    before = dict(os.environ)
+    before = os.environ.get("RAY_ADDRESS")
     result = overhead.run(Options(torch.device("cpu"), repeats=1, threads=1))
     # A study that is started later would look for the Ray of the worker group.
-    assert dict(os.environ) == before
+    assert os.environ.get("RAY_ADDRESS") == before
     assert [row.name for row in result.rows] == [
         "a trial, workers local",
         "a trial, workers 1",
