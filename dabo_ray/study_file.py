@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dabo_ray.config import Choice, IntRange, Study, in_order
+from dabo_ray.config.baselines import Composition, PolicyFile, Step
 from dabo_ray.problems import ConfigError, Loc, problems_of, settings, shown, unknown_setting
 from dabo_ray.yaml_text import dump, parse
 
@@ -76,18 +77,27 @@ def with_settings(study: Study, settings: Mapping[str, Any]) -> Study:
 
 def with_absolute_paths(study: Study) -> Study:
     """The study as processes read it that were started in another folder; addresses such as `s3://` stay."""
-
-    def absolute(place: str) -> str:
-        return place if not place or "://" in place else str(Path(place).absolute())
-
     data, classifier = study.data, study.classifier
-    places = {name: absolute(getattr(data, name)) for name in ("root", "cache", "fold")}
+    places = {name: _absolute(getattr(data, name)) for name in ("root", "cache", "fold")}
     return study.model_copy(
         update={
             "data": data.model_copy(update=places),
-            "classifier": classifier.model_copy(update={"weights": absolute(classifier.weights)}),
+            "classifier": classifier.model_copy(update={"weights": _absolute(classifier.weights)}),
+            "baselines": [_with_absolute_path(step) for step in study.baselines],
         }
     )
+
+
+def _with_absolute_path(step: Step) -> Step:
+    if isinstance(step, PolicyFile):
+        return step.model_copy(update={"path": _absolute(step.path)})
+    if isinstance(step, Composition):
+        return step.model_copy(update={"steps": [_with_absolute_path(part) for part in step.steps]})
+    return step
+
+
+def _absolute(place: str) -> str:
+    return place if not place or "://" in place else str(Path(place).absolute())
 
 
 def to_dict(study: Study) -> dict[str, Any]:

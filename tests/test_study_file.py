@@ -423,6 +423,19 @@ def test_absolute_paths_are_those_of_this_folder(tmp_path: Path, monkeypatch: py
     assert with_absolute_paths(found) == found
 
 
+def test_policy_files_are_found_from_other_folders_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    policy = {"name": "policy_file", "path": "p.json"}
+    steps = ["flip", policy]
+    baselines = ["none", policy, {"name": "compose", "label": "both", "steps": steps}]
+    study = check_study({"study": "s", "data": {"name": "digits"}, "baselines": baselines}, "here")
+    found = with_absolute_paths(study)
+    assert to_dict(found)["baselines"][1]["path"] == str(tmp_path / "p.json")
+    assert to_dict(found)["baselines"][2]["steps"][1]["path"] == str(tmp_path / "p.json")
+    assert list(found.arms) == list(study.arms)
+    assert with_absolute_paths(found) == found
+
+
 def test_a_bound_without_a_number():
     raw = {"study": "s", "data": {"name": "digits"}}
     space = {"bilevel.truncation": {"int": [1, "bilevel.inner_steps"]}}
