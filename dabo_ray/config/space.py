@@ -30,45 +30,46 @@ class Entry(Section):
         )
 
 
-class IntRange(Entry):
+class Range(Entry):
+    """What the two kinds of range share."""
+
+    bounds: tuple[Any, Any]
+    """Low and high: each a number, or the key path of one."""
+
+    log: bool = False
+    """Equal ratios are equally likely; needs low > 0."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        low, high = self.bounds
+        if isinstance(low, str) and isinstance(high, str):
+            raise ValueError(f"the range [{low}, {high}] has no number; give one of the ends as a number")
+        if not isinstance(low, str) and not isinstance(high, str) and low > high:
+            raise ValueError(f"the range [{low}, {high}] is empty; give [low, high]")
+        if self.log and not isinstance(low, str) and low <= 0:
+            raise ValueError(f"log: true needs low > 0, got {low}")
+        return self
+
+    def references(self) -> set[str]:
+        """Key paths that must be known before this one is drawn."""
+        return set(self.when) | {bound for bound in self.bounds if isinstance(bound, str)}
+
+
+class IntRange(Range):
     """Whole numbers from low to high, both included; `log: true` for equal ratios instead of equal steps."""
 
     bounds: Annotated[tuple[int | Reference, int | Reference], Field(strict=False, alias="int")]
     """`int: [low, high]`; either may be the key path of another whole number, whose value then bounds this one."""
 
-    log: bool = False
-    """Equal ratios are equally likely; needs low > 0."""
 
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
-        _check_range(self.bounds, self.log)
-        return self
-
-    def references(self) -> set[str]:
-        """Key paths that must be known before this one is drawn."""
-        return set(self.when) | {bound for bound in self.bounds if isinstance(bound, str)}
-
-
-class FloatRange(Entry):
+class FloatRange(Range):
     """Numbers from low to high; `log: true` for equal ratios instead of equal steps."""
 
     bounds: Annotated[tuple[float | Reference, float | Reference], Field(strict=False, alias="float")]
     """`float: [low, high]`; either may be the key path of another number, whose value then bounds this one."""
 
-    log: bool = False
-    """Equal ratios are equally likely; needs low > 0."""
-
     steps: Annotated[int, Field(ge=2)] | None = None
     """Values that a grid tries, from low to high; other samplers draw any."""
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
-        _check_range(self.bounds, self.log)
-        return self
-
-    def references(self) -> set[str]:
-        """Key paths that must be known before this one is drawn."""
-        return set(self.when) | {bound for bound in self.bounds if isinstance(bound, str)}
 
 
 class Choice(Entry):
@@ -86,16 +87,6 @@ class Choice(Entry):
     def references(self) -> set[str]:
         """Key paths that must be known before this one is drawn."""
         return set(self.when)
-
-
-def _check_range(bounds: tuple[float | str, float | str], log: bool) -> None:
-    low, high = bounds
-    if isinstance(low, str) and isinstance(high, str):
-        raise ValueError(f"the range [{low}, {high}] has no number; give one of the ends as a number")
-    if not isinstance(low, str) and not isinstance(high, str) and low > high:
-        raise ValueError(f"the range [{low}, {high}] is empty; give [low, high]")
-    if log and not isinstance(low, str) and low <= 0:
-        raise ValueError(f"log: true needs low > 0, got {low}")
 
 
 def _kind_of_space(value: Any) -> str | None:
