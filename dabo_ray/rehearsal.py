@@ -83,7 +83,7 @@ def _cost(study: Study, pools: Pools, method: str, trials: int, device: torch.de
     for _ in range(1 + REPEATS):
         start = time.perf_counter()
         for _ in range(round_of):
-            training._step(number % len(training.fit))
+            training.step(number % len(training.fit))
             number += 1
         if device.type == "cuda":
             torch.cuda.synchronize(device)

@@ -88,7 +88,7 @@ def bilevel_steps(training: Training) -> Callable[[], None]:
 
     def run() -> None:
         for number in range(inner_steps):
-            training._step(number)
+            training.step(number)
 
     return run
 

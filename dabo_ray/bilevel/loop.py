@@ -116,7 +116,7 @@ class Training:
         updates = 0
         for index in range(len(self.fit)):
             number = self.epoch * len(self.fit) + index
-            for name, value in self._step(number).items():
+            for name, value in self.step(number).items():
                 totals[name] = totals[name] + value if name in totals else value
             updates += self.learner is not None and self.learner.is_due_after(number)
         # No loss has seen the weights after the last update.
@@ -130,7 +130,7 @@ class Training:
             record |= self.learner.signal_to_noise() | self.spread(self.learner.augmenter)
         return record
 
-    def _step(self, number: int) -> dict[str, Tensor]:
+    def step(self, number: int) -> dict[str, Tensor]:
         """One update of the classifier and, when it is due, one of the augmenter; what to record, on the device."""
         step = self._inner_step(number, self.weights, self.learner.theta if self.learner is not None else [])
         learner = self.learner if self.learner is not None and self.learner.is_due_after(number) else None

@@ -77,7 +77,7 @@ def test_the_augmenter_moves_along_the_training_loss(budget: float | None, sign:
     run = training(budget)
     before, expected = theta(run), of_loss(run)
     run.objective.classifier.train()
-    found = run._step(0)
+    found = run.step(0)
     moved = [new - old for new, old in zip(theta(run), before, strict=True)]
     assert relative_error(moved, [sign * grad for grad in expected]) < 1e-4
     norm = torch.cat([grad.flatten() for grad in expected]).norm()
@@ -88,7 +88,7 @@ def test_beyond_the_budget_the_change_is_made_smaller() -> None:
     run = training(1e-3, lr=0.1)
     before = rms_change(run)
     run.objective.classifier.train()
-    run._step(0)
+    run.step(0)
     assert rms_change(run) < before
 
 

@@ -176,13 +176,13 @@ def test_without_an_outer_problem_it_is_ordinary_training(made: FixedAugmentatio
 def test_with_one_the_classifier_trains_as_ordinarily_on_the_same_augmenters(inner_steps, truncation) -> None:
     run = training(augmenter(), inner_steps=inner_steps, truncation=truncation)
     assert run.learner is not None
-    learner, thetas, step = run.learner, [], run._step
+    learner, thetas, step = run.learner, [], run.step
 
     def watched(number: int):
         thetas.append(learner.theta)
         return step(number)
 
-    run._step = watched  # type: ignore[method-assign]
+    run.step = watched  # type: ignore[method-assign]
     records(run)
     assert int(run.objective.buffers["1.1.num_batches_tracked"]) == 15
     assert_equals(run, OrdinaryLoop(run, thetas))
@@ -324,7 +324,7 @@ def test_the_weights_are_those_before_the_bad_step(can_look: bool) -> None:
     assert (len(found), message) == (1, "diverged at epoch 2, step 3")
     good.objective.classifier.train()
     for number in range(7):
-        good._step(number)
+        good.step(number)
     assert_same(run.weights, good.weights)
     assert_same(run.velocity, good.velocity)
     assert_same(run.objective.buffers.values(), good.objective.buffers.values())
@@ -367,7 +367,7 @@ def test_steps_stay_on_the_device_and_never_wait_for_it(kind, inner_steps, trunc
     run = training(made, inner_steps=inner_steps, truncation=truncation, device=torch.device("meta"))
     run.objective.classifier.train()
     for number in range(4):
-        assert {value.device.type for value in run._step(number).values()} == {"meta"}
+        assert {value.device.type for value in run.step(number).values()} == {"meta"}
     assert {part.device.type for part in (*run.weights, *run.velocity, *run.objective.buffers.values())} == {"meta"}
 
 
@@ -379,7 +379,7 @@ def test_a_run_resumes_on_another_device() -> None:
     assert second.learner is not None
     second.load_state_dict(first.state_dict())
     second.objective.classifier.train()
-    second._step(5)
+    second.step(5)
     for step in second.learner.window:
         parts = (*step.weights, *step.theta, *step.params, step.images, step.labels)
         assert {part.device.type for part in parts} == {"meta"}

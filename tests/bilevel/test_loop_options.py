@@ -140,7 +140,7 @@ def test_bfloat16_is_close_to_float32(truncation: int, make, relative_error) -> 
     run = training(make(), learned=True, inner_steps=100, truncation=truncation)
     run.objective.classifier.train()
     for number in range(3):
-        run._step(number)
+        run.step(number)
     assert isinstance(run.learner, Outer)
     batch = run.learner.batches[0]
     losses, grads = [], []
