@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from dabo_ray.config import Choice, IntRange, Study, in_order
-from dabo_ray.config.baselines import Composition, PolicyFile, Step
+from dabo_ray.config.baselines import Composition, Step
+from dabo_ray.config.policies import PolicyFile
 from dabo_ray.problems import ConfigError, Loc, problems_of, settings, shown, unknown_setting
 from dabo_ray.yaml_text import dump, parse
 
