@@ -18,6 +18,7 @@ SUBJECTS: dict[str, str] = {
     "plan": "the next trial, at the start of a search and after ten thousand trials",
     "overhead": "what a study costs beside its training: seconds per trial, and until its first epoch",
     "data": "batches from the cache against a torch DataLoader; memory of ten processes",
+    "stream": "batches of encoded photos, decoded ahead of time, against a torch DataLoader over the files",
 }
 """Subject -> what is compared. Each has a module of its name in `dabo_ray.benchmarks` with `run(options) -> Result`."""
 

@@ -1,0 +1,101 @@
+"""Batches of encoded images, decoded by threads ahead of time, against a torch DataLoader over the image files."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision import datasets
+from torchvision.transforms import v2
+
+from dabo_ray.augment.ops import to_unit
+from dabo_ray.benchmarks.measure import Options, Result, rows_of, time_side_by_side
+from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.sources import Reading, load
+
+NUM_IMAGES, NUM_CLASSES = 1024, 4
+WIDTH, HEIGHT, SIDE = 500, 375, 224
+"""A usual photo of ImageNet, and what a classifier sees of it."""
+
+BATCH = 64
+PARALLEL = (1, 2)
+"""Threads that decode, and worker processes of the DataLoader."""
+
+
+def run(options: Options) -> Result:
+    """Images per second of one shuffled pass, as floating point on the device."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_images(root / "images")
+        cases: dict[str, Callable[[], object]] = {}
+        with _loaders(root / "images", options.device) as loaders:
+            for parallel, loader in zip(PARALLEL, loaders, strict=True):
+                batches = _batches(root, parallel, options.device)
+                cases[f"DataLoader, ImageFolder, {parallel} workers"] = loader
+                cases[f"batches from shards, {parallel} threads"] = lambda batches=batches: _take(batches)  # type: ignore[misc]
+            seconds = time_side_by_side(cases, options)
+    seen = NUM_IMAGES // BATCH * BATCH
+    speeds = {name: [seen / each for each in values] for name, values in seconds.items()}
+    pairs = [list(speeds)[first : first + 2] for first in range(0, len(speeds), 2)]
+    rows = [row for pair in pairs for row in rows_of({name: speeds[name] for name in pair}, pair[0], "per_second")]
+    return Result("stream", rows)
+
+
+def write_images(folder: Path) -> None:
+    """A tree of smooth random JPEG files, about as large as ImageNet's."""
+    generator = torch.Generator().manual_seed(0)
+    for number in range(NUM_IMAGES):
+        coarse = torch.rand((1, 3, HEIGHT // 8, WIDTH // 8), generator=generator)
+        pixels = torch.nn.functional.interpolate(coarse, (HEIGHT, WIDTH), mode="bilinear")[0]
+        image = Image.fromarray((255 * pixels).to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+        content = io.BytesIO()
+        image.save(content, "jpeg", quality=90)
+        path = folder / f"class{number % NUM_CLASSES}" / f"{number:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.getvalue())
+
+
+def _batches(root: Path, threads: int, device: torch.device) -> Batches:
+    """Batches whose images are decoded by so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        reading = Reading(cache=str(root / "cache"), image_size=SIDE, streaming=True)
+        return Batches(load("image_folder", root / "images", reading).labelled, BATCH, 0, Share(), device)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _take(batches: Batches) -> None:
+    for number in range(len(batches)):
+        to_unit(batches[number].images)
+
+
+@contextmanager
+def _loaders(folder: Path, device: torch.device) -> Iterator[list[Callable[[], object]]]:
+    """A pass with each number of worker processes, which live from pass to pass."""
+    # Pillow resizes here as there: on tensors another algorithm would be compared.
+    transform = v2.Compose(
+        [v2.Resize(SIDE), v2.CenterCrop(SIDE), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+    )
+    images = datasets.ImageFolder(str(folder), transform)
+    loaders = [
+        DataLoader(images, BATCH, shuffle=True, num_workers=workers, persistent_workers=True, drop_last=True)
+        for workers in PARALLEL
+    ]
+    try:
+        yield [lambda loader=loader: _drain(loader, device) for loader in loaders]  # type: ignore[misc]
+    finally:
+        loaders.clear()
+
+
+def _drain(loader: DataLoader[tuple[torch.Tensor, torch.Tensor]], device: torch.device) -> None:
+    for images, labels in loader:
+        images.to(device)
+        labels.to(device)
