@@ -36,7 +36,7 @@ OWNED_BY: dict[str, set[str]] = {
     "yaml": {"yaml_text"},
     "pydantic": {"config", "problems", "study_file"},
     "pydantic_core": {"config", "problems", "study_file"},
-    "dabo_ray.build": {"study", "rehearsal", "driver", "service", "benchmarks"},
+    "dabo_ray.build": {"build", "study", "rehearsal", "driver", "service", "benchmarks"},
     "dabo_ray.service": {"service", "study", "shelf", "rehearsal", "driver", "report", "benchmarks"},
     "dabo_ray.driver": {"study"},
 }

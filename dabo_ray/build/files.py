@@ -1,0 +1,24 @@
+"""The files that a study names beside its data."""
+
+from __future__ import annotations
+
+import torch
+
+from dabo_ray.build.augmentation import BASELINES, make_baseline
+from dabo_ray.build.classifier import make_classifier
+from dabo_ray.config import Study
+from dabo_ray.data.splits import Pools
+
+
+def check_files(study: Study, pools: Pools) -> None:
+    """Reads what the study names beside its data, so that a wrong file is told now and not by the first trial.
+
+    Raises:
+        PolicyError: the file of a policy cannot be read or holds none.
+        WeightsError: the pretrained weights cannot be read, or are those of another network.
+    """
+    for arm in study.arms.values():
+        if arm.name in BASELINES:
+            make_baseline(arm, pools.num_classes)
+    if study.classifier.weights:
+        make_classifier(study.classifier, pools, study.seed, torch.device("cpu"))
