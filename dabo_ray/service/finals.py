@@ -7,11 +7,55 @@ from dataclasses import replace
 
 from dabo_ray.config import Study
 from dabo_ray.seeds import derive
+from dabo_ray.service.roster import Roster
+from dabo_ray.service.search import Search
 from dabo_ray.trials import FROZEN, LEARNED, Outcome, Phase, Trial, TrialResult
 
 
-def planned_finals(study: Study) -> int:
-    """Trials of the final phase while it is not known which arms reach it; there may be fewer."""
+class Finals:
+    """The final phase as it stands.
+
+    Args:
+        study: the checked study file.
+        search: whose best settings are compared.
+        roster: of all trials of the study.
+    """
+
+    def __init__(self, study: Study, search: Search, roster: Roster) -> None:
+        self._study = study
+        self._search = search
+        self._roster = roster
+        self._known: tuple[int, list[Trial]] | None = None
+
+    def trials(self) -> list[Trial]:
+        """Every baseline that did not fail and the best settings, each on the same fresh seeds."""
+        ended = self._roster.ended
+        # They are others only when another trial of the earlier phases has ended.
+        num_ended = len(ended[Phase.BASELINES]) + len(ended[Phase.SEARCH])
+        if self._known is None or self._known[0] != num_ended:
+            baselines = {r.trial.arm: r for r in ended[Phase.BASELINES].values() if r.outcome is Outcome.COMPLETE}
+            best = self._search.best(self._study.final.top)
+            self._known = num_ended, final_trials(self._study, baselines, best, self._roster.issued[Phase.FINAL])
+        return self._known[1]
+
+    def next(self) -> Trial | None:
+        """The first trial that was not begun and can be."""
+        issued, ended = self._roster.issued[Phase.FINAL], self._roster.ended[Phase.FINAL]
+        return next((t for t in self.trials() if t.name not in issued and _is_ready(t, ended)), None)
+
+    def planned(self, are_known: bool) -> int:
+        """How many trials there will be.
+
+        Args:
+            are_known: whether all trials of the earlier phases have ended; before, the most there can be.
+        """
+        if not are_known:
+            return _most_finals(self._study)
+        ended = self._roster.ended[Phase.FINAL]
+        return sum(trial.origin not in ended or _is_ready(trial, ended) for trial in self.trials())
+
+
+def _most_finals(study: Study) -> int:
     learned = study.final.top * (2 if study.final.frozen else 1)
     return (len(study.arms) + len(study.final.equal_cost) + learned) * study.final.seeds
 
@@ -87,7 +131,7 @@ def epochs_for_the_cost_of(learned: TrialResult, baseline: TrialResult) -> int:
     return max(1, round(learned.metrics["seconds"] / per_epoch))
 
 
-def is_ready(trial: Trial, ended: Mapping[str, TrialResult]) -> bool:
+def _is_ready(trial: Trial, ended: Mapping[str, TrialResult]) -> bool:
     """Whether a final trial can begin: what a frozen one takes its augmentation from must be complete."""
     if trial.method != FROZEN:
         return True

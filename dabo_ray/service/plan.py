@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 
 from dabo_ray.config import Study
-from dabo_ray.seeds import derive
+from dabo_ray.service.baselines import baseline_trial, planned_baselines
 from dabo_ray.service.budget import Ledger, Use
-from dabo_ray.service.finals import final_trials, is_ready, planned_finals
+from dabo_ray.service.finals import Finals
+from dabo_ray.service.roster import Roster
 from dabo_ray.service.search import Search
 from dabo_ray.service.store import Row, Store, database_url
 from dabo_ray.study_file import read_study
@@ -51,26 +51,21 @@ class Plan:
         earlier, start = self.wall_seconds, clock()
         self.ledger = Ledger(study, lambda: earlier + clock() - start)
         self._search = Search(study, self._store)
-        self._running: dict[str, Row] = {}
-        self._unfinished: list[Row] = []
-        self._suspended: dict[str, Row] = {}
-        self._issued: dict[Phase, dict[str, Trial]] = {phase: {} for phase in Phase}
-        self._ended: dict[Phase, dict[str, TrialResult]] = {phase: {} for phase in Phase}
-        self._finals: list[Trial] | None = None
+        self._roster = Roster()
+        self._finals = Finals(study, self._search, self._roster)
         self._closed = self._store.closed_phases()
         for row in self._store.rows:
             self._recall(row)
 
     def _recall(self, row: Row) -> None:
         trial, is_suspended = row.result.trial, "suspended" in row.notes
-        self._suspended.pop(trial.name, None)
-        self._issued[trial.phase][trial.name] = trial
+        self._roster.issue(trial)
         self.ledger.begin(trial)
         self.ledger.note(trial, row.result.metrics)
         if row.number is not None:
             self._search.recall(row)
         if row.result.outcome is Outcome.RUNNING:
-            self._unfinished.append(row)
+            self._roster.unfinished.append(row)
         elif is_suspended and trial.phase not in self._closed:
             self._suspend(row)
         else:
@@ -82,50 +77,48 @@ class Plan:
             return Signal.DONE
         if self.fault:
             return Signal.WAIT
-        if self._unfinished:
-            return self._start_trial(self._unfinished.pop(0))
+        if self._roster.unfinished:
+            return self._start_trial(self._roster.unfinished.pop(0))
         for phase, fresh in ((Phase.BASELINES, self._next_baseline), (Phase.SEARCH, self._next_search)):
             if self._has_more(phase):
                 limit = self.ledger.limit_reached(self._expected(phase), self._reserve(phase))
                 if not limit:
                     return self._start_trial(fresh())
-                if self._is_running_before_the_finals():
+                if self._roster.runs_before_the_finals():
                     # One that is pruned may leave room.
                     return Signal.WAIT
                 self._close(phase, limit)
-        if self._is_running_before_the_finals():
+        if self._roster.runs_before_the_finals():
             return Signal.WAIT
         return self._next_final_trial()
 
     def _has_more(self, phase: Phase) -> bool:
         if phase in self._closed:
             return False
-        return len(self._issued[phase]) < self.planned(phase) or (phase is Phase.SEARCH and bool(self._suspended))
+        is_left = phase is Phase.SEARCH and bool(self._roster.suspended)
+        return is_left or len(self._roster.issued[phase]) < self.planned(phase)
 
     def _expected(self, phase: Phase) -> Use:
         """What the next trial of a phase is expected to use."""
         if phase is Phase.SEARCH:
             cost = self.ledger.cost(LEARNED, self._search.estimated_epochs())
         else:
-            cost = self.ledger.cost(list(self.study.arms)[len(self._issued[phase])], self.study.classifier.epochs)
+            trial = baseline_trial(self.study, len(self._roster.issued[phase]))
+            cost = self.ledger.cost(trial.method, trial.epochs)
         return cost + self.ledger.under_way()
 
     def _reserve(self, phase: Phase) -> Use:
         return self.ledger.final_phase() if phase is Phase.SEARCH else Use()
 
-    def _is_running_before_the_finals(self) -> bool:
-        return any(row.result.trial.phase is not Phase.FINAL for row in self._running.values())
-
     def _close(self, phase: Phase, limit: str) -> None:
         """Ends a phase before all of its trials were issued, for good unless the study is extended."""
-        done = len(self._issued[phase])
+        done = len(self._roster.issued[phase])
         self._closed[phase] = f"{limit}; {phase} ended after {done} of {self._planned_whole(phase)} trials"
         self._store.close_phase(phase, self._closed[phase])
-        self._finals = None
         if phase is Phase.SEARCH:
-            for row in self._suspended.values():
+            for row in self._roster.suspended.values():
                 self._note_end(row)
-            self._suspended.clear()
+            self._roster.suspended.clear()
 
     @property
     def budget_note(self) -> str:
@@ -133,86 +126,55 @@ class Plan:
         return "; ".join(self._closed.values())
 
     def _start_trial(self, row: Row) -> Trial:
-        trial = row.result.trial
-        self._issued[trial.phase][trial.name] = trial
-        self._running[trial.name] = row
+        trial = self._roster.start(row)
         self.ledger.begin(trial)
         return trial
 
     def _next_baseline(self) -> Row:
-        number = len(self._issued[Phase.BASELINES])
-        name = list(self.study.arms)[number]
-        trial = Trial(
-            name=f"baseline-{name}",
-            phase=Phase.BASELINES,
-            arm=name,
-            method=self.study.method_of(name),
-            seed=derive(self.study.seed, Phase.BASELINES, number) % 2**31,
-            epochs=self.study.classifier.epochs,
-        )
-        return self._store.create(trial)
+        return self._store.create(baseline_trial(self.study, len(self._roster.issued[Phase.BASELINES])))
 
     def _next_search(self) -> Row:
-        if not self._suspended:
+        if not self._roster.suspended:
             return self._search.next()
-        row = self._store.create_again(next(iter(self._suspended.values())))
-        del self._suspended[row.result.trial.name]
+        row = self._store.create_again(next(iter(self._roster.suspended.values())))
         self._search.recall(row)
         return row
 
     def _next_final_trial(self) -> Trial | Signal:
-        final = self._next_final()
+        final = None if Phase.FINAL in self._closed else self._finals.next()
         if final is None:
             return Signal.DONE if self.is_done else Signal.WAIT
         expected = self.ledger.cost(final.method, final.epochs, final.origin) + self.ledger.under_way()
         limit = self.ledger.limit_reached(expected, Use())
         if not limit:
             return self._start_trial(self._store.create(final))
-        if self._running:
+        if self._roster.running:
             return Signal.WAIT
         self._close(Phase.FINAL, limit)
         return Signal.DONE
 
-    def _next_final(self) -> Trial | None:
-        """The first final trial that was not begun and can be."""
-        if Phase.FINAL in self._closed:
-            return None
-        issued, ended = self._issued[Phase.FINAL], self._ended[Phase.FINAL]
-        return next((t for t in self._final_trials() if t.name not in issued and is_ready(t, ended)), None)
-
     def planned(self, phase: Phase) -> int:
         """Trials of a phase, as far as is known; there may be fewer when trials fail or the budget ends."""
-        return len(self._issued[phase]) if phase in self._closed else self._planned_whole(phase)
+        return len(self._roster.issued[phase]) if phase in self._closed else self._planned_whole(phase)
 
     def _planned_whole(self, phase: Phase) -> int:
         if phase is Phase.BASELINES:
-            return len(self.study.arms)
+            return planned_baselines(self.study)
         if phase is Phase.SEARCH:
             return self._search.planned
-        if not self._is_final:
-            return planned_finals(self.study)
-        ended = self._ended[Phase.FINAL]
-        return sum(t.origin not in ended or is_ready(t, ended) for t in self._final_trials())
+        return self._finals.planned(self._is_final)
 
     @property
     def _is_final(self) -> bool:
         """Whether all before the final phase has ended."""
         return not any(
-            self._has_more(phase) or len(self._ended[phase]) < self.planned(phase)
+            self._has_more(phase) or len(self._roster.ended[phase]) < self.planned(phase)
             for phase in (Phase.BASELINES, Phase.SEARCH)
         )
 
-    def _final_trials(self) -> list[Trial]:
-        """Every baseline that did not fail and the best settings, each on the same fresh seeds."""
-        if self._finals is None:
-            baselines = {r.trial.arm: r for r in self._ended[Phase.BASELINES].values() if r.outcome is Outcome.COMPLETE}
-            best = self._search.best(self.study.final.top)
-            self._finals = final_trials(self.study, baselines, best, self._issued[Phase.FINAL])
-        return self._finals
-
     def report(self, name: str, metrics: Mapping[str, float]) -> str:
         """Notes the epoch of a running trial; why the trial should stop now, empty if it should not."""
-        row = self._running[name]
+        row = self._roster.running[name]
         trial = row.result.trial
         self.ledger.note(trial, metrics)
         accuracy = metrics.get("select_accuracy", math.nan)
@@ -240,7 +202,7 @@ class Plan:
 
     def finish(self, name: str, outcome: Outcome, metrics: Mapping[str, float], reason: str = "") -> TrialResult:
         """Ends a running trial for good. One that is complete but has no accuracy has failed."""
-        row = self._running.pop(name)
+        row = self._roster.running.pop(name)
         trial = row.result.trial
         finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
         objective = "test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy"
@@ -260,42 +222,35 @@ class Plan:
 
     def _suspend(self, row: Row) -> None:
         self.ledger.end(row.result.trial)
-        self._suspended[row.result.trial.name] = row
+        self._roster.suspended[row.result.trial.name] = row
 
     def is_suspended(self, name: str) -> bool:
         """Whether a trial was ended by the budget, and goes on from its checkpoint if there is more of it."""
-        return name in self._suspended
+        return name in self._roster.suspended
 
     def _note_end(self, row: Row) -> None:
         result = row.result
         self.ledger.end(result.trial)
-        self._ended[result.trial.phase][result.trial.name] = result
-        if result.trial.phase is not Phase.FINAL:
-            self._finals = None
+        self._roster.end(result)
         if row.number is not None:
             self._search.ended(row)
 
     @property
     def fault(self) -> str:
         """Why the study is given up: its first trials, or all before the finals, failed. Empty while it may go on."""
-        num_ended = sum(map(len, self._ended.values()))
-        if num_ended < min(GIVE_UP_AFTER, self.planned(Phase.BASELINES) + self.planned(Phase.SEARCH)):
-            return ""
-        reason = ""
-        for result in self._all_ended():
-            if result.outcome is not Outcome.FAIL:
-                return ""
-            reason = reason or result.reason
-        return reason
+        first = self.planned(Phase.BASELINES) + self.planned(Phase.SEARCH)
+        return self._roster.reason_if_all_failed(at_least=min(GIVE_UP_AFTER, first))
 
     @property
     def is_done(self) -> bool:
         """Whether nothing runs and nothing is left to run: all that was planned has ended, or the study is given up."""
-        if self._running:
+        if self._roster.running:
             return False
         if self.fault:
             return True
-        return self._is_final and not self._unfinished and self._next_final() is None
+        if not self._is_final or self._roster.unfinished:
+            return False
+        return Phase.FINAL in self._closed or self._finals.next() is None
 
     def results(self) -> list[TrialResult]:
         """Every started trial, by phase and in the order of ending; running ones last.
@@ -303,14 +258,8 @@ class Plan:
         Of the final phase those that compare what are the best settings now, each under its present arm: after a study
         was extended, they may be others than before.
         """
-        present = {trial.name: trial for trial in self._final_trials()} if self._issued[Phase.FINAL] else {}
-        suspended = [row.result for row in self._suspended.values()]
-        shown = [result for result in [*self._all_ended(), *suspended] if _is_shown(result, present)]
-        running = [row.result for row in (*self._running.values(), *self._unfinished)]
-        return [_in_arm(result, present) for result in [*shown, *running]]
-
-    def _all_ended(self) -> Iterator[TrialResult]:
-        return (result for of_phase in self._ended.values() for result in of_phase.values())
+        finals = self._finals.trials() if self._roster.issued[Phase.FINAL] else []
+        return self._roster.results({trial.name: trial for trial in finals})
 
     @property
     def wall_seconds(self) -> float:
@@ -320,14 +269,6 @@ class Plan:
     def add_wall_seconds(self, seconds: float) -> None:
         """Adds this driver's time."""
         self._store.keep_fact("wall_seconds", self.wall_seconds + seconds)
-
-
-def _is_shown(result: TrialResult, present: Mapping[str, Trial]) -> bool:
-    return result.trial.phase is not Phase.FINAL or result.trial.name in present
-
-
-def _in_arm(result: TrialResult, present: Mapping[str, Trial]) -> TrialResult:
-    return replace(result, trial=present.get(result.trial.name, result.trial))
 
 
 def read_results(folder: Path) -> list[TrialResult]:
