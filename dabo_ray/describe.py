@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dabo_ray.config import Choice, FloatRange, IntRange, Study
+from dabo_ray.config.baselines import tuned
 
 
 def describe_plan(study: Study) -> str:
     """Phases, trials, resources and places of a checked study, over several lines."""
     resources, final, search = study.resources, study.final, study.search
-    baselines = len(study.arms)
+    baselines = sum(len(study.settings_to_try(label)) for label in study.arms)
     searches = search.trials if final.top else 0
     arms = [f"{final.top} best settings", *([f"the same {final.top} frozen"] if final.frozen and final.top else [])]
-    arms += [f"{baselines} baselines", *(f"{name} at equal cost" for name in final.equal_cost)]
-    finals = (baselines + len(final.equal_cost) + final.top * (2 if final.frozen else 1)) * final.seeds
+    arms += [f"{len(study.arms)} baselines", *(f"{name} at equal cost" for name in final.equal_cost)]
+    finals = (len(study.arms) + len(final.equal_cost) + final.top * (2 if final.frozen else 1)) * final.seeds
     workers = (
         "in the trial's own process" if resources.workers == "local" else f"{resources.workers} Ray Train worker(s)"
     )
@@ -27,6 +30,7 @@ def describe_plan(study: Study) -> str:
         f"augmenter   {_augmenter_words(study)}; "
         f"inner_steps {study.bilevel.inner_steps or 'by length'}, truncation {study.bilevel.truncation}",
         f"baselines   {baselines} trials: {', '.join(study.arms) or 'none'}",
+        *_tuning_words(study),
         f"search      {searches} trials by {search.sampler}, pruner {search.pruner.name}",
         *(f"              {key}: {_space_words(space)}" for key, space in search.space.items()),
         f"final       {finals} trials: {', '.join(arms)}; {final.seeds} seeds each",
@@ -72,11 +76,21 @@ def _data_words(study: Study) -> str:
     return ", " + ", ".join(words)
 
 
+def _tuning_words(study: Study) -> Iterator[str]:
+    """A line for each baseline that is tuned."""
+    for label, arm in study.arms.items():
+        if tried := tuned(arm):
+            words = "; ".join(f"{key} {_space_words(entry)}" for key, entry in tried.items())
+            yield f"              {label}: best of {len(study.settings_to_try(label))}, {words}"
+
+
 def _space_words(space: IntRange | FloatRange | Choice) -> str:
     if isinstance(space, Choice):
         words = "one of " + ", ".join(map(str, space.values))
     else:
         low, high = (bound if isinstance(bound, str) else f"{bound:.12g}" for bound in space.bounds)
         words = f"{low} to {high}{' (log)' if space.log else ''}"
+        if isinstance(space, FloatRange) and space.steps:
+            words += f", {space.steps} values"
     conditions = " and ".join(f"{key} is {value}" for key, value in space.when.items())
     return f"{words} when {conditions}" if conditions else words

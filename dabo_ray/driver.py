@@ -12,6 +12,7 @@ from rich.console import Console
 from dabo_ray.config import Study
 from dabo_ray.describe import tracking_uri
 from dabo_ray.exit_codes import ExitCode
+from dabo_ray.key_paths import to_dict
 from dabo_ray.problems import ConfigError
 from dabo_ray.report import write_report
 from dabo_ray.service import tune
@@ -20,7 +21,6 @@ from dabo_ray.service.folder import write_provenance
 from dabo_ray.service.plan import Plan
 from dabo_ray.service.sameness import flat
 from dabo_ray.service.store import database_url
-from dabo_ray.study_file import to_dict
 from dabo_ray.tracking.mlflow import Tracker, ui_command
 from dabo_ray.tracking.progress import Progress, print_arms
 from dabo_ray.tracking.provenance import collect

@@ -19,6 +19,7 @@ from dabo_ray.config.baselines import ARM, ARMS, PLAIN, Step
 Loc = tuple[int | str, ...]
 
 SPACE_FORMS = "{int: [low, high]}, {float: [low, high]} (both may have log: true) or {choice: [...]}"
+TUNE_FORMS = "{int: [low, high]}, {float: [low, high], steps: NUMBER} or {choice: [...]}"
 _SEARCHABLE = ("classifier", "augmenter", "bilevel")
 _KINDS = {str: "text", bool: "true/false", int: "a number", float: "a number", list: "a list", dict: "a section"}
 _NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a section"}
@@ -63,6 +64,12 @@ def unknown_setting(key: str) -> str:
     return f"not a setting that can be searched; {_did_you_mean(near)}settings: {', '.join(known)}"
 
 
+def unknown_key_of(name: str, key: str, known: Sequence[str]) -> str:
+    """Says of a key of `tune` that the baseline has no such setting, and which it has."""
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"not a setting of {name}; {_did_you_mean(near)}settings: {', '.join(known)}"
+
+
 def settings() -> list[str]:
     """Key paths that may stand in `search.space`."""
     return [path for path in _every_key(Study) if path.startswith(tuple(f"{section}." for section in _SEARCHABLE))]
@@ -70,8 +77,8 @@ def settings() -> list[str]:
 
 def _in_schema(loc: Loc) -> Loc:
     """Where it is in the schema: what has keys of its own as a whole, a baseline by its kind, without other unions."""
-    if loc[:2] == ("search", "space"):
-        return loc[:3]
+    if size := _length_of_space(loc):
+        return tuple(part for part in loc[: size + 1] if part != PLAIN)
     if loc[:2] in {("search", "objective"), ("search", "constraints"), ("search", "enqueue")}:
         return loc[:2]
     if loc[0] == "baselines":
@@ -79,6 +86,17 @@ def _in_schema(loc: Loc) -> Loc:
         # The numbers of an interval are one value; steps and baselines are not.
         return loc[:-1] if isinstance(loc[-1], int) and loc[-2] not in ("baselines", "steps") else loc
     return loc[:2] if loc[0] in ("resources", "augmenter") else loc
+
+
+def _length_of_space(loc: Loc) -> int:
+    """How many parts of a place lead to the entries it is among, of the search or of a baseline; 0 if to none."""
+    if loc[:2] == ("search", "space"):
+        return 2
+    if ARM not in loc or "tune" not in loc:
+        return 0
+    size = loc.index("tune") + 1
+    arm = _section_at(loc[: size - 1])
+    return size if arm and "tune" in arm.model_fields else 0
 
 
 def _in_file(loc: Loc) -> Loc:
@@ -90,9 +108,9 @@ def _text(loc: Loc, details: ErrorDetails, raw: Mapping[str, Any]) -> str:
     kind = details["type"]
     if kind == "value_error":
         return str(details["ctx"]["error"])
-    if kind == "extra_forbidden" and loc[:2] != ("search", "space"):
+    if kind == "extra_forbidden" and not _length_of_space(loc):
         return _unknown_key(loc)
-    if kind == "missing" and loc[:2] != ("search", "space"):
+    if kind == "missing" and not _length_of_space(loc):
         example = ", for example `data: {name: digits}`" if loc == ("data",) else ""
         return f"missing; give {_allowed_at(loc)}{example}"
     given = _value_at(raw, _in_file(loc))
@@ -113,8 +131,9 @@ def _text(loc: Loc, details: ErrorDetails, raw: Mapping[str, Any]) -> str:
 
 def _allowed_at(loc: Loc) -> str:
     """What may stand at a place."""
-    if loc[:2] == ("search", "space"):
-        return SPACE_FORMS if len(loc) > 2 else f"a section of key paths, each with {SPACE_FORMS}"
+    if size := _length_of_space(loc):
+        forms, keys = (SPACE_FORMS, "key paths") if loc[0] == "search" else (TUNE_FORMS, "settings")
+        return forms if len(loc) > size else f"a section of {keys}, each with {forms}"
     if section := _section_at(loc):
         return f"a section with the keys {', '.join(section.model_fields)}"
     if isinstance(loc[-1], int):

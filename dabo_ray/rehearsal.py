@@ -58,7 +58,7 @@ def _arms(study: Study) -> Iterator[tuple[str, int]]:
     """Each arm with the number of its trials."""
     final, search = study.final, study.search
     for label in study.arms:
-        yield label, 1 + final.seeds
+        yield label, len(study.settings_to_try(label)) + final.seeds
     learned = search.trials * search.repeats if final.top else 0
     # A baseline at equal cost takes what a learned trial takes.
     yield LEARNED, learned + (final.top + len(final.equal_cost)) * final.seeds

@@ -35,6 +35,21 @@ def test_nothing_is_searched_for_no_arm():
     assert "3 trials" in plan["in"]
 
 
+def test_combinations_of_a_tuned_baseline_are_counted():
+    tune = {"num_ops": {"int": [1, 3]}, "magnitude": {"choice": [5, 9]}}
+    affine = {"name": "affine", "tune": {"translate": {"float": [0, 0.5], "steps": 3}}}
+    plan = lines(
+        classifier={"epochs": 7},
+        baselines=["none", {"name": "randaugment", "tune": tune}, affine],
+        final={"top": 0, "seeds": 2},
+    )
+    assert plan["baselines"].split(maxsplit=2)[1:] == ["10", "trials: none, randaugment, affine"]
+    assert plan["randaugment:"].strip() == "randaugment: best of 6, num_ops 1 to 3; magnitude one of 5, 9"
+    assert plan["affine:"].strip() == "affine: best of 3, translate 0 to 0.5, 3 values"
+    assert plan["final"].split()[1] == "6"
+    assert "16 trials, 112 epochs" in plan["in"]
+
+
 @pytest.mark.parametrize(
     ("entry", "words"),
     [

@@ -17,7 +17,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"config"},
     "problems": {"config"},
     "yaml_text": {"problems"},
-    "study_file": {"config", "problems", "yaml_text"},
+    "key_paths": {"config", "problems"},
+    "drawable": {"config", "problems", "key_paths"},
+    "study_file": {"config", "problems", "yaml_text", "key_paths", "drawable"},
     "describe": {"config"},
     "augment": {"augment"},
     "models": {"models"},
@@ -34,7 +36,7 @@ OWNED_BY: dict[str, set[str]] = {
     "psutil": {"tracking.mlflow"},
     "safetensors": {"augment.export"},
     "yaml": {"yaml_text"},
-    "pydantic": {"config", "problems", "study_file"},
+    "pydantic": {"config", "problems", "drawable", "study_file"},
     "pydantic_core": {"config", "problems", "study_file"},
     "dabo_ray.build": {"build", "study", "rehearsal", "driver", "service", "benchmarks"},
     "dabo_ray.service": {"service", "study", "shelf", "rehearsal", "driver", "report", "benchmarks"},
@@ -42,7 +44,7 @@ OWNED_BY: dict[str, set[str]] = {
 }
 """Module -> the only parts of the package that import it."""
 
-LIGHT = {"config", "problems", "yaml_text", "study_file", "describe"}
+LIGHT = {"config", "problems", "yaml_text", "key_paths", "drawable", "study_file", "describe"}
 HEAVY = {"torch", "ray", "mlflow", "optuna", "numpy", "scipy", "sklearn"}
 """What a study file is checked without."""
 

@@ -12,8 +12,9 @@ import torch
 from dabo_ray import build
 from dabo_ray.data.loader import Share
 from dabo_ray.data.stream import Shards
+from dabo_ray.key_paths import with_settings
 from dabo_ray.study import main
-from dabo_ray.study_file import read_study, with_settings
+from dabo_ray.study_file import read_study
 from dabo_ray.trials import LEARNED, Phase, Trial
 from tests.data.miniatures import bach, cifar_files, devkit, imagenet, tiny_imagenet, write_files
 

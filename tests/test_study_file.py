@@ -12,16 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dabo_ray.config import Study
+from dabo_ray.key_paths import to_dict, with_settings, with_value
 from dabo_ray.problems import ConfigError
 from dabo_ray.study_file import (
     apply_overrides,
     check_study,
     read_study,
-    to_dict,
     to_yaml,
     with_absolute_paths,
-    with_settings,
-    with_value,
 )
 
 STUDIES = sorted((Path(__file__).resolve().parents[1] / "studies").glob("*.yaml"))

@@ -84,5 +84,4 @@ def make_augmenter(config: AugmenterConfig, num_classes: int) -> Augmenter:
 
 def make_baseline(arm: Settings, num_classes: int) -> FixedAugmentation:
     """A hand-made augmentation with its settings."""
-    settings = {key: getattr(arm, key) for key in type(arm).model_fields if key not in ("name", "label")}
-    return BASELINES[arm.name](num_classes, **settings)
+    return BASELINES[arm.name](num_classes, **{key: getattr(arm, key) for key in arm.settings()})

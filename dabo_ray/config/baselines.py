@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from dabo_ray.config.arm import Arm
+from dabo_ray.config.arm import Arm, Tunable, values_of
 from dabo_ray.config.policies import AugMix, AutoAugment, PolicyFile, RandAugment
+from dabo_ray.config.space import Choice, FloatRange, IntRange, Value
 from dabo_ray.config.transformations import Affine, ColorJitter, Crop, Cutout, Flip, Mixing, RandomErasing
 
 Baseline = Literal[
@@ -112,6 +115,25 @@ def arm_of(step: Step) -> Settings:
 def label_of(step: Step) -> str:
     """What the arm of a baseline is called."""
     return arm_of(step).label or arm_of(step).name
+
+
+def tuned(arm: Settings) -> Mapping[str, IntRange | FloatRange | Choice]:
+    """What is tried for the settings of a baseline, by their key paths in it: `magnitude`, `steps.1.magnitude`."""
+    if isinstance(arm, Composition):
+        steps = enumerate(map(arm_of, arm.steps))
+        return {f"steps.{place}.{key}": entry for place, step in steps for key, entry in tuned(step).items()}
+    return arm.tune if isinstance(arm, Tunable) else {}
+
+
+def combinations_of(arm: Settings) -> Iterator[dict[str, Value]]:
+    """Every combination of the values that are tried, by key paths; one without keys if the baseline is not tuned."""
+    tried = tuned(arm)
+    return (dict(zip(tried, values, strict=True)) for values in product(*map(values_of, tried.values())))
+
+
+def numbered(label: str, number: int) -> str:
+    """What a trial of a tuned baseline is called."""
+    return f"{label}-{number:02d}"
 
 
 def mixes_images(step: Step) -> bool:

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dabo_ray.config.arm import Arm
+from dabo_ray.config.arm import Arm, Tunable
 from dabo_ray.config.section import Positive
 
 
-class AutoAugment(Arm):
+class AutoAugment(Tunable):
     """The published policies."""
 
     name: Literal["autoaugment"]
@@ -20,7 +20,7 @@ class AutoAugment(Arm):
     """The data set that it was learned on."""
 
 
-class RandAugment(Arm):
+class RandAugment(Tunable):
     """Several operations of one strength."""
 
     name: Literal["randaugment"]
@@ -33,7 +33,7 @@ class RandAugment(Arm):
     """Their strength (M)."""
 
 
-class AugMix(Arm):
+class AugMix(Tunable):
     """Images mixed with themselves after chains of operations; without the consistency loss."""
 
     name: Literal["augmix"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -61,6 +61,10 @@ class IntRange(Range):
     bounds: Annotated[tuple[int | Reference, int | Reference], Field(strict=False, alias="int")]
     """`int: [low, high]`; either may be the key path of another whole number, whose value then bounds this one."""
 
+    def grid(self, low: float, high: float) -> Sequence[int]:
+        """The values that a grid tries between these ends: all."""
+        return range(int(low), int(high) + 1)
+
 
 class FloatRange(Range):
     """Numbers from low to high; `log: true` for equal ratios instead of equal steps."""
@@ -70,6 +74,14 @@ class FloatRange(Range):
 
     steps: Annotated[int, Field(ge=2)] | None = None
     """Values that a grid tries, from low to high; other samplers draw any."""
+
+    def grid(self, low: float, high: float) -> Sequence[float]:
+        """The values that a grid tries between these ends: `steps` of them, both ends among them."""
+        steps = self.steps or 2
+        shares = [index / (steps - 1) for index in range(steps)]
+        between = [low * (high / low) ** share if self.log else low + share * (high - low) for share in shares]
+        # Rounding must not lead out of the range.
+        return [low, *between[1:-1], high]
 
 
 class Choice(Entry):

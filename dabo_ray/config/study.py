@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import math
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dabo_ray.config.baselines import ARMS, Network, Settings, Step, arm_of, label_of, mixes_images
+from dabo_ray.config.arm import values_of
+from dabo_ray.config.baselines import (
+    ARMS,
+    Network,
+    Settings,
+    Step,
+    arm_of,
+    combinations_of,
+    label_of,
+    mixes_images,
+    numbered,
+    tuned,
+)
 from dabo_ray.config.data import Data
 from dabo_ray.config.search import Budget, Final, Search
 from dabo_ray.config.section import Count, NotNegative, Section
@@ -15,6 +28,9 @@ from dabo_ray.config.training import Augmenter, Bilevel, Classifier
 
 WILCOXON_REPEATS = 5
 """Of four pairs that all agree, the signed-rank test says p = 1/16; of fewer, nothing below its usual limit of 0.1."""
+
+MOST_COMBINATIONS = 1000
+"""Of one baseline that are tried."""
 
 RESERVED = ("learned", "frozen")
 EQUAL_COST = "-equal-cost"
@@ -82,7 +98,8 @@ class Study(Section):
 
     baselines: list[Step] = ["none"]
     """Arms that the learned augmentation is compared with: names, such as `trivialaugment`, or sections with settings,
-    such as `{name: randaugment, num_ops: 1, label: ra-1}`. `random_augmenter` is the untrained network; `stn` and
+    such as `{name: randaugment, num_ops: 1, label: ra-1}` or, for the best of several,
+    `{name: randaugment, tune: {num_ops: {int: [1, 3]}}}`. `random_augmenter` is the untrained network; `stn` and
     `adversarial` learn from the training loss, down and up it."""
 
     final: Final = Final()
@@ -110,19 +127,15 @@ class Study(Section):
         arm = self.arms[label]
         return arm.name if isinstance(arm, Network) else label
 
+    def settings_to_try(self, label: str) -> list[dict[str, Any]]:
+        """By key paths, for each trial of a baseline before the final phase; those of one that is not tuned: `[{}]`."""
+        combinations = combinations_of(self.arms[label])
+        return [{f"baselines.{label}.{key}": value for key, value in values.items()} for values in combinations]
+
     def contradictions(self) -> dict[str, str]:
         """Rules over several sections: key path -> what is wrong and what to change; empty when all hold."""
-        found = {}
+        found = self._contradictions_of_labels()
         labels = [label_of(step) for step in self.baselines]
-        if len(set(labels)) < len(labels):
-            found["baselines"] = f"names an arm twice: {', '.join(labels)}; name each once, or give one a label"
-        if reserved := [label for label in labels if label.startswith(RESERVED) or label.endswith(EQUAL_COST)]:
-            found["baselines"] = (
-                f"has the label {', '.join(reserved)}; labels must not begin with {' or '.join(RESERVED)} nor end with "
-                f"{EQUAL_COST}, the names of other arms"
-            )
-        if misleading := [label for label, arm in self.arms.items() if label in ARMS and label != arm.name]:
-            found["baselines"] = f"has the label {', '.join(misleading)}, the name of another baseline; give another"
         mixing = [label for label, step in zip(labels, self.baselines, strict=True) if mixes_images(step)]
         if mixing and self.resources.workers not in ("local", 1):
             found["resources.workers"] = (
@@ -153,6 +166,26 @@ class Study(Section):
         found |= self._contradictions_of_the_search()
         if not self.baselines and self.final.top == 0:
             found["final.top"] = "is 0 and there are no baselines, so nothing is compared; raise it or name baselines"
+        return found
+
+    def _contradictions_of_labels(self) -> dict[str, str]:
+        found = {}
+        labels = [label_of(step) for step in self.baselines]
+        if len(set(labels)) < len(labels):
+            found["baselines"] = f"names an arm twice: {', '.join(labels)}; name each once, or give one a label"
+        if reserved := [label for label in labels if label.startswith(RESERVED) or label.endswith(EQUAL_COST)]:
+            found["baselines"] = (
+                f"has the label {', '.join(reserved)}; labels must not begin with {' or '.join(RESERVED)} nor end with "
+                f"{EQUAL_COST}, the names of other arms"
+            )
+        if misleading := [label for label, arm in self.arms.items() if label in ARMS and label != arm.name]:
+            found["baselines"] = f"has the label {', '.join(misleading)}, the name of another baseline; give another"
+        for label, arm in self.arms.items():
+            count = math.prod(map(len, map(values_of, tuned(arm).values())))
+            if count > MOST_COMBINATIONS:
+                found["baselines"] = f"has {count} combinations to try for {label}; give {MOST_COMBINATIONS} at most"
+            elif tuned(arm) and (taken := {numbered(label, number) for number in range(count)} & set(labels)):
+                found["baselines"] = f"has the label {', '.join(taken)}, the name of a trial of {label}; give another"
         return found
 
     def _contradictions_of_the_search(self) -> dict[str, str]:

@@ -6,14 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dabo_ray.config.arm import Arm
+from dabo_ray.config.arm import Tunable
 from dabo_ray.config.section import Count, NotNegative, Positive
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Interval = Annotated[tuple[float, float], Field(strict=False)]
 
 
-class Flip(Arm):
+class Flip(Tunable):
     """Mirrors every second image."""
 
     name: Literal["flip"]
@@ -23,7 +23,7 @@ class Flip(Arm):
     """Upside down instead of left to right."""
 
 
-class Crop(Arm):
+class Crop(Tunable):
     """Pads with zeros and crops to the old size at random; `flip_crop` mirrors too."""
 
     name: Literal["crop", "flip_crop"]
@@ -33,7 +33,7 @@ class Crop(Arm):
     """Pixels on every side; null: an eighth of the side."""
 
 
-class Affine(Arm):
+class Affine(Tunable):
     """Rotates, scales and translates at random."""
 
     name: Literal["affine"]
@@ -54,7 +54,7 @@ class Affine(Arm):
         return self
 
 
-class ColorJitter(Arm):
+class ColorJitter(Tunable):
     """Random brightness, contrast, saturation and hue, in random order."""
 
     name: Literal["color_jitter"]
@@ -73,7 +73,7 @@ class ColorJitter(Arm):
     """The shift is uniform in -hue to hue, in full circles."""
 
 
-class Cutout(Arm):
+class Cutout(Tunable):
     """Blackens a square about a random pixel."""
 
     name: Literal["cutout"]
@@ -83,7 +83,7 @@ class Cutout(Arm):
     """Side of the square in pixels; null: half the shorter side of the image."""
 
 
-class RandomErasing(Arm):
+class RandomErasing(Tunable):
     """Paints a random rectangle."""
 
     name: Literal["random_erasing"]
@@ -108,7 +108,7 @@ class RandomErasing(Arm):
         return self
 
 
-class Mixing(Arm):
+class Mixing(Tunable):
     """Images and labels mixed with others of the batch."""
 
     name: Literal["mixup", "cutmix"]

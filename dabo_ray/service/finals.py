@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dabo_ray.config import Study
 from dabo_ray.seeds import derive
+from dabo_ray.service.baselines import baseline_trials, best_of_each
 from dabo_ray.service.roster import Roster
 from dabo_ray.service.search import Search
 from dabo_ray.trials import FROZEN, LEARNED, Outcome, Phase, Trial, TrialResult
@@ -23,17 +24,18 @@ class Finals:
 
     def __init__(self, study: Study, search: Search, roster: Roster) -> None:
         self._study = study
+        self._baselines = baseline_trials(study)
         self._search = search
         self._roster = roster
         self._known: tuple[int, list[Trial]] | None = None
 
     def trials(self) -> list[Trial]:
-        """Every baseline that did not fail and the best settings, each on the same fresh seeds."""
+        """Every baseline that did not fail, as it was best, and the best settings, each on the same fresh seeds."""
         ended = self._roster.ended
         # They are others only when another trial of the earlier phases has ended.
         num_ended = len(ended[Phase.BASELINES]) + len(ended[Phase.SEARCH])
         if self._known is None or self._known[0] != num_ended:
-            baselines = {r.trial.arm: r for r in ended[Phase.BASELINES].values() if r.outcome is Outcome.COMPLETE}
+            baselines = best_of_each(self._baselines, ended[Phase.BASELINES])
             best = self._search.best(self._study.final.top)
             self._known = num_ended, final_trials(self._study, baselines, best, self._roster.issued[Phase.FINAL])
         return self._known[1]
@@ -70,7 +72,7 @@ def final_trials(
 
     Args:
         study: the checked study file.
-        baselines: by name, those that are complete.
+        baselines: by arm, the best trial of each that has a complete one.
         best: search trials whose settings are compared, best first.
         issued: final trials so far, by name. After a study was extended its best settings may be others: a trial keeps
             its name and changes its arm, and a trial that is new does not take the name of an old one.

@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 from dabo_ray.config import Study
-from dabo_ray.service.baselines import baseline_trial, planned_baselines
+from dabo_ray.service.baselines import baseline_trials
 from dabo_ray.service.budget import Ledger, Use
 from dabo_ray.service.finals import Finals
 from dabo_ray.service.roster import Roster
@@ -51,6 +51,7 @@ class Plan:
         earlier, start = self.wall_seconds, clock()
         self.ledger = Ledger(study, lambda: earlier + clock() - start)
         self._search = Search(study, self._store)
+        self._baselines = baseline_trials(study)
         self._roster = Roster()
         self._finals = Finals(study, self._search, self._roster)
         self._closed = self._store.closed_phases()
@@ -103,12 +104,14 @@ class Plan:
         if phase is Phase.SEARCH:
             cost = self.ledger.cost(LEARNED, self._search.estimated_epochs())
         else:
-            trial = baseline_trial(self.study, len(self._roster.issued[phase]))
+            trial = self._baselines[len(self._roster.issued[phase])]
             cost = self.ledger.cost(trial.method, trial.epochs)
         return cost + self.ledger.under_way()
 
     def _reserve(self, phase: Phase) -> Use:
-        return self.ledger.final_phase() if phase is Phase.SEARCH else Use()
+        """What is kept for the final phase; every baseline is tried once for it in any case."""
+        is_needed = phase is Phase.BASELINES and len(self._roster.issued[phase]) < len(self.study.arms)
+        return Use() if is_needed else self.ledger.final_phase()
 
     def _close(self, phase: Phase, limit: str) -> None:
         """Ends a phase before all of its trials were issued, for good unless the study is extended."""
@@ -131,7 +134,7 @@ class Plan:
         return trial
 
     def _next_baseline(self) -> Row:
-        return self._store.create(baseline_trial(self.study, len(self._roster.issued[Phase.BASELINES])))
+        return self._store.create(self._baselines[len(self._roster.issued[Phase.BASELINES])])
 
     def _next_search(self) -> Row:
         if not self._roster.suspended:
@@ -159,7 +162,7 @@ class Plan:
 
     def _planned_whole(self, phase: Phase) -> int:
         if phase is Phase.BASELINES:
-            return planned_baselines(self.study)
+            return len(self._baselines)
         if phase is Phase.SEARCH:
             return self._search.planned
         return self._finals.planned(self._is_final)

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dabo_ray.config import Study
+from dabo_ray.key_paths import to_dict, with_value
 from dabo_ray.problems import ConfigError
-from dabo_ray.study_file import check_study, to_dict, with_value
+from dabo_ray.study_file import check_study
 
 CHANGEABLE = ("resources.", "tracking.", "storage", "database", "data.root")
 """Keys that may differ when a study is gone on with: where it runs, not what it asks."""

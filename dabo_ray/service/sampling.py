@@ -76,14 +76,7 @@ def _steps(entry: Entry, known: Mapping[str, Any]) -> Sequence[Any]:
     """The values of an entry on a grid."""
     if isinstance(entry, Choice):
         return entry.values
-    low, high = _bounds(entry, known)
-    if isinstance(entry, IntRange):
-        return range(int(low), int(high) + 1)
-    steps = entry.steps or 2
-    shares = [index / (steps - 1) for index in range(steps)]
-    between = [low * (high / low) ** share if entry.log else low + share * (high - low) for share in shares]
-    # Rounding must not lead out of the range.
-    return [low, *between[1:-1], high]
+    return entry.grid(*_bounds(entry, known))
 
 
 def _known(study: Study, values: Mapping[str, Any]) -> dict[str, Any]:

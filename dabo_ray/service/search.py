@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dabo_ray.config import Study
+from dabo_ray.key_paths import with_settings
 from dabo_ray.seeds import derive
 from dabo_ray.service.pruning import Pruning, are_worse
 from dabo_ray.service.sampling import grid_of, propose
 from dabo_ray.service.setting import Setting
 from dabo_ray.service.store import Row, Store
-from dabo_ray.study_file import with_settings
 from dabo_ray.trials import LEARNED, Outcome, Phase, Trial, TrialResult
 
 

@@ -19,11 +19,11 @@ from dabo_ray.build import make_study_pools, make_training
 from dabo_ray.config import Data, Resources, Study
 from dabo_ray.data.loader import Share
 from dabo_ray.data.splits import Pools
+from dabo_ray.key_paths import with_settings
 from dabo_ray.seeds import derive
 from dabo_ray.service.budget import gpu_hours
 from dabo_ray.service.checkpoint import TrialFolder
 from dabo_ray.service.memory import PeakMemory
-from dabo_ray.study_file import with_settings
 from dabo_ray.tracking.samples import sample_grid
 from dabo_ray.trials import FROZEN, Trial
 

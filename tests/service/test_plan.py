@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dabo_ray.config import Study
+from dabo_ray.key_paths import to_dict
 from dabo_ray.service.plan import Plan, Signal, read_results
 from dabo_ray.service.store import database_url
-from dabo_ray.study_file import to_dict
 from dabo_ray.trials import Outcome, Phase, Trial
 from tests.service.fake_backend import (
     DIVERGED,

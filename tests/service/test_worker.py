@@ -68,6 +68,19 @@ def count_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return trained
 
 
+def test_a_combination_trains_as_the_baseline_with_these_settings(make_study, tmp_path):
+    tuned = make_study("baselines=[{name: affine, tune: {degrees: {choice: [5, 45]}, translate: {choice: [0.2]}}}]")
+    given = make_study("baselines=[{name: affine, degrees: 45, translate: 0.2}]")
+    settings = {"baselines__affine__degrees": 45, "baselines__affine__translate": 0.2}
+    trials = {"combination": (tuned, trial_of("affine", **settings)), "given": (given, trial_of("affine"))}
+    records = [
+        records_of(Order(study, tmp_path / name, trial, 1), range(1, 3)) for name, (study, trial) in trials.items()
+    ]
+    assert records[0] == records[1]
+    others = records_of(Order(tuned, tmp_path / "as_in_the_file", trial_of("affine"), 1), range(1, 3))
+    assert others != records[0]
+
+
 @pytest.mark.parametrize("method", ["none", "learned", "random_augmenter"])
 def test_brings_a_trial_to_an_epoch(order, method):
     order = replace(order, trial=trial_of(method))
