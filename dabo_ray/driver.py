@@ -21,8 +21,10 @@ from dabo_ray.service.folder import write_provenance
 from dabo_ray.service.plan import Plan
 from dabo_ray.service.sameness import flat
 from dabo_ray.service.store import database_url
-from dabo_ray.tracking.mlflow import Tracker, ui_command
-from dabo_ray.tracking.progress import Progress, print_arms
+from dabo_ray.tracking.arms_table import print_arms
+from dabo_ray.tracking.mlflow import Tracker
+from dabo_ray.tracking.mlflow_ui import ui_command
+from dabo_ray.tracking.progress import Progress
 from dabo_ray.tracking.provenance import collect
 from dabo_ray.tracking.results import summarize, write_results, write_summary
 from dabo_ray.trials import Outcome, Phase

@@ -17,11 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dabo_ray.config import Study
 from dabo_ray.study_file import read_study
-from dabo_ray.tracking.progress import duration
 from dabo_ray.tracking.provenance import redact
 from dabo_ray.tracking.results import metric, replacing, summarize
 from dabo_ray.tracking.trial_files import read_records
 from dabo_ray.tracking.verdict import p_text
+from dabo_ray.tracking.wording import duration
 from dabo_ray.trials import Outcome, TrialResult
 
 MAX_ROWS = 100

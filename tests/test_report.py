@@ -19,9 +19,9 @@ from dabo_ray.augment import export
 from dabo_ray.augment.affine import AffineAugmenter
 from dabo_ray.service.plan import Plan
 from dabo_ray.study_file import check_study, read_study
-from dabo_ray.tracking.progress import duration
 from dabo_ray.tracking.results import summarize
 from dabo_ray.tracking.samples import sample_grid
+from dabo_ray.tracking.wording import duration
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 QUESTION = (

@@ -2,59 +2,35 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-import shlex
-import shutil
-import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
+from dabo_ray.tracking.delivery import Delivery
 from dabo_ray.tracking.description import headline_metrics, markdown
+from dabo_ray.tracking.machine import system_metrics
 from dabo_ray.tracking.mlflow_models import AugmenterModels
 from dabo_ray.tracking.mlflow_runs import RunStatus, StudyRuns
 from dabo_ray.tracking.mlflow_store import Store, now_ms
-from dabo_ray.tracking.provenance import redact
+from dabo_ray.tracking.mlflow_ui import ui_address
 from dabo_ray.trials import LEARNED, Outcome, Phase, Trial, TrialResult
 
-logger = logging.getLogger("dabo_ray")
-
-UI_ADDRESS = "http://127.0.0.1:5000"
-SECONDS_BETWEEN_TRIES = 15.0
 SECONDS_BETWEEN_LOGS = 5.0
 SECONDS_BETWEEN_SYSTEM_METRICS = 30.0
-SECONDS_OF_PATIENCE_AT_CLOSE = 5.0
 MAX_MODELS = 3
 """Learned arms that become registered models."""
-
-
-def ui_command(uri: str) -> str:
-    """The shell command that opens the MLflow UI of a tracking URI; to be run in the folder that the study ran in.
-
-    A password in the URI is not repeated: the place where it belongs says `USER:PASSWORD`.
-    """
-    if uri.startswith(("http://", "https://")):
-        return f"{_python()} -m webbrowser {shlex.quote(redact(uri))}"
-    shown = redact(uri)
-    if "@" in uri and "@" not in shown:
-        shown = shown.replace("://", "://USER:PASSWORD@", 1)
-    on_path = Path(shutil.which("mlflow") or "").parent == Path(sys.executable).parent
-    program = "mlflow" if on_path else f"{_python()} -m mlflow"
-    return f"{program} ui --backend-store-uri {shlex.quote(shown)}"
 
 
 class Tracker:
     """Follows a study and writes it to MLflow from a thread of its own; no call but `close` ever waits or raises.
 
-    While the store does not answer, records are kept and tried again. What a store that answers refuses twice is
-    given up and told of. Epochs that a killed driver could not log are taken from the trials' record files, so calling
-    `trial_ended` again for a trial of an earlier start only adds what is missing.
+    `Delivery` tells what becomes of records that the store does not take. Epochs that a killed driver could not log are
+    taken from the trials' record files, so calling `trial_ended` again for a trial of an earlier start only adds what
+    is missing.
 
     Construct it after the big imports of the process: it imports MLflow in its thread.
     """
@@ -106,14 +82,10 @@ class Tracker:
         system_metrics()  # the first call has no earlier one to measure the processors' load from
         self._epochs: dict[str, list[dict[str, float]]] = {}
         self._logged_at: dict[str, float] = {}
-        self._lost: list[str] = []
-        self._num_done = 0
-        self._warned = self._finished = False
-        self._closing = threading.Event()
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._finished = False
+        self._delivery = Delivery(uri, self._store.answers)
+        self._put = self._delivery.put
         self._put("the parent run", self._runs.open)
-        self._thread = threading.Thread(target=self._work, name="mlflow-tracker", daemon=True)
-        self._thread.start()
 
     def trial_started(self, trial: Trial) -> None:
         """Open the trial's run, or find it again."""
@@ -183,73 +155,17 @@ class Tracker:
         """
         if not self._finished:
             self.finish((), status="KILLED")
-        if not self._closing.is_set():
-            self._closing.set()
-            self._jobs.put(None)
-        done = -1
-        while self._thread.is_alive() and done < self._num_done:
-            done = self._num_done
-            self._thread.join(timeout)
-        if self._thread.is_alive():
-            self._lost.append(f"whatever was still waiting when nothing had been taken for {timeout:.0f} s")
-        return not self._lost
+        return self._delivery.close(timeout)
 
     @property
     def lost(self) -> Sequence[str]:
         """What could not be logged, and why; complete after `close`."""
-        return tuple(self._lost)
+        return self._delivery.lost
 
     @property
     def parent_url(self) -> str | None:
         """Address of the parent run in the MLflow UI; none before the run exists. For a database: while the UI runs."""
-        if self._runs.page is None:
-            return None
-        address = redact(self._uri).rstrip("/") if self._uri.startswith(("http://", "https://")) else UI_ADDRESS
-        return f"{address}/{self._runs.page}"
-
-    def _put(self, what: str, call: Callable[[], None]) -> None:
-        self._jobs.put(_Job(what, call))
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if not self._do(job):
-                waiting = 1 + sum(1 for _ in iter(self._jobs.get, None))
-                self._lost.append(f"{waiting} records, from {job.what} on: the store did not answer")
-                return
-            self._num_done += 1
-
-    def _do(self, job: _Job) -> bool:
-        """Do a job, or give it up if a store that answers refuses it; false if the store is out of reach at the end."""
-        refusals, last_try = 0, math.inf
-        while True:
-            try:
-                job.call()
-                return True
-            except Exception as error:
-                reason = redact(" ".join(str(error).split()))[:200] or type(error).__name__
-            self._warn_once(job.what, reason)
-            if self._store.answers():
-                refusals += 1
-                if refusals == 2:
-                    self._lost.append(f"{job.what}: {reason}")
-                    return True
-            elif not self._closing.wait(SECONDS_BETWEEN_TRIES):
-                continue
-            elif time.monotonic() > last_try:
-                return False
-            else:
-                last_try = min(last_try, time.monotonic() + SECONDS_OF_PATIENCE_AT_CLOSE)
-                time.sleep(1)
-
-    def _warn_once(self, what: str, reason: str) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "MLflow at %s: could not log %s (%s). The study goes on; what is not logged is tried again.",
-                redact(self._uri),
-                what,
-                reason,
-            )
+        return None if self._runs.page is None else ui_address(self._uri, self._runs.page)
 
 
 def best_of_each_arm(results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -258,26 +174,3 @@ def best_of_each_arm(results: Sequence[TrialResult]) -> list[TrialResult]:
     for result in sorted(results, key=lambda r: (r.metrics.get("outer_loss", math.inf), r.trial.name)):
         best.setdefault(result.trial.arm, result)
     return [best[arm] for arm in sorted(best)[:MAX_MODELS]]
-
-
-def system_metrics() -> dict[str, float]:
-    """How busy this machine is since the last call, under the names that MLflow's page of system metrics reads."""
-    import psutil  # type: ignore[import-untyped]
-
-    memory = psutil.virtual_memory()
-    return {
-        "system/cpu_utilization_percentage": psutil.cpu_percent(),
-        "system/system_memory_usage_megabytes": memory.used / 1e6,
-        "system/system_memory_usage_percentage": memory.percent,
-    }
-
-
-class _Job(NamedTuple):
-    what: str
-    call: Callable[[], None]
-
-
-def _python() -> str:
-    """This interpreter as one would type it here."""
-    program = Path(sys.executable)
-    return shlex.quote(str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program))

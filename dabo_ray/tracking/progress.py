@@ -1,14 +1,13 @@
-"""What the terminal shows of a running study, and the table of arms at its end."""
+"""What the terminal shows of a running study."""
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,13 +15,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dabo_ray.tracking.wording import describe_settings, duration, one_line
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 SECONDS_BETWEEN_HEARTBEATS = 30.0
 NUM_EPOCHS_FOR_AN_ESTIMATE = 5
 OUTCOME_STYLES = {Outcome.COMPLETE: "green", Outcome.PRUNED: "yellow", Outcome.FAIL: "bold red"}
-# Terminal sequences and control characters, which the errors of worker processes bring along.
-_UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f]")
 
 
 class Progress:
@@ -211,59 +209,6 @@ class _Running:
         return f"{self.trial.name} epoch {self.epoch}/{self.trial.epochs}{accuracy}"
 
 
-def print_arms(summary: Mapping[str, Any], console: Console) -> None:
-    """Print the arms of a `summary.json`, best first, and its answer; fits 80 columns."""
-    if not summary["arms"]:
-        console.print(summary["answer"], markup=False)
-        return
-    plus_minus = "±" if console.encoding.startswith("utf") else "+/-"
-    table = Table(title=f"{summary['study']}: arms", title_justify="left", box=None, padding=(0, 1), pad_edge=False)
-    table.add_column("arm", overflow="fold")
-    table.add_column("seeds", justify="right")
-    table.add_column("test accuracy %", justify="right", style="bold", no_wrap=True)
-    for name in ("select %", "seconds", "cost"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for arm in summary["arms"]:
-        test = arm["test_accuracy"]
-        interval = "" if test["ci95"] is None else f" {plus_minus} {test['ci95']:.2f}"
-        table.add_row(
-            Text(arm["name"]),
-            str(len(test["values"])),
-            f"{test['mean']:.2f}{interval}",
-            _number(arm["select_accuracy"], ".2f"),
-            _number(arm["seconds"], ".1f"),
-            _number(arm["cost_ratio"], ".2f", "x"),
-        )
-    console.print(table)
-    console.print("Mean and 95 % interval over seeds; cost: training time over that of none.", style="dim")
-    console.print(f"\n{summary['answer']}", markup=False, style="bold")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the two units that matter: `8.2 s`, `3 min 12 s`, `2 h 5 min`."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def describe_settings(settings: Mapping[str, Any]) -> str:
-    """Settings by the last part of their key, or the whole key where that is not unique: `inner_steps=4, lr=0.01`."""
-    last_parts = Counter(key.rpartition(".")[2] for key in settings)
-
-    def short(key: str) -> str:
-        last = key.rpartition(".")[2]
-        return last if last_parts[last] == 1 else key
-
-    return ", ".join(f"{short(key)}={_value(value)}" for key, value in settings.items())
-
-
-def one_line(text: str, limit: int = 200) -> str:
-    """The text in one printable line of at most `limit` characters."""
-    words = " ".join(_UNPRINTABLE.sub(" ", text).split())
-    return words if len(words) <= limit else words[: limit - 3] + "..."
-
-
 def _describe_best(result: TrialResult) -> str:
     settings = f"  ({describe_settings(result.trial.settings)})" if result.trial.settings else ""
     return f"{result.trial.name} select {_select_accuracy(result):.1f} %{settings}"
@@ -271,11 +216,3 @@ def _describe_best(result: TrialResult) -> str:
 
 def _select_accuracy(result: TrialResult) -> float:
     return result.metrics.get("select_accuracy", float("-inf"))
-
-
-def _value(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _number(value: float | None, form: str, unit: str = "") -> str:
-    return "-" if value is None else f"{value:{form}}{unit}"

@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,7 @@ from PIL import Image
 
 from dabo_ray.augment import export
 from dabo_ray.augment.affine import AffineAugmenter
-from dabo_ray.tracking.mlflow import Tracker, ui_command
+from dabo_ray.tracking.mlflow import Tracker
 from dabo_ray.tracking.mlflow_store import Store
 from dabo_ray.tracking.results import summarize
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
@@ -30,8 +29,11 @@ from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store in a folder that does not exist yet; shared, since its creation takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/runs/mlflow.db"
+    """A store for all tests, made by ours in a folder that does not exist yet; shared, since that takes seconds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    made = Store(uri=f"sqlite:///{folder}/runs/mlflow.db", study="any", study_dir=folder, verbose=False)
+    assert made.answers()
+    return made.uri
 
 
 @pytest.fixture
@@ -368,7 +370,7 @@ def test_a_store_that_comes_back_gets_everything(
     store: str, study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder of the database is a file at first, which no store can be opened in."""
-    monkeypatch.setattr("dabo_ray.tracking.mlflow.SECONDS_BETWEEN_TRIES", 0.2)
+    monkeypatch.setattr("dabo_ray.tracking.delivery.SECONDS_BETWEEN_TRIES", 0.2)
     folder = tmp_path / "runs"
     folder.write_text("in the way")
     tracker = open_tracker(f"sqlite:///{folder}/mlflow.db", study, tmp_path / "study")
@@ -383,42 +385,6 @@ def test_a_store_that_comes_back_gets_everything(
     assert tracker.close(), tracker.lost
     _, trials = runs_of(f"sqlite:///{folder}/mlflow.db", study)
     assert steps(f"sqlite:///{folder}/mlflow.db", trials["search-0000"]) == [1, 2, 3]
-
-
-def test_a_slow_store_is_waited_for_and_one_that_hangs_is_not(store: str, study: str, tmp_path: Path) -> None:
-    """By turns of the lock instead of seconds: each wait of `close` ends when the store has taken one record."""
-    tracker = open_tracker(store, study, tmp_path)
-    taken, hanging = threading.Semaphore(0), threading.Event()
-
-    def take() -> None:
-        taken.acquire()
-
-    def hang() -> None:
-        hanging.wait()
-
-    for number in range(5):
-        tracker._put(f"record {number}", take)
-    tracker._put("one that hangs", hang)
-    waits: list[int] = []
-
-    def join(timeout: float) -> None:
-        waits.append(tracker._num_done)
-        taken.release()
-        deadline = time.monotonic() + 60
-        while tracker._num_done == waits[-1] and len(waits) <= 5 and time.monotonic() < deadline:
-            time.sleep(0.01)
-
-    while tracker._num_done < 1:
-        time.sleep(0.01)
-    thread = tracker._thread
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thread, "join", join)
-        assert not tracker.close()
-    assert waits == [1, 2, 3, 4, 5, 6]
-    assert "whatever was still waiting" in tracker.lost[0]
-    hanging.set()
-    thread.join(60)
-    assert not thread.is_alive()
 
 
 def test_first_openings_of_a_database_take_turns(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,16 +406,6 @@ def test_first_openings_of_a_database_take_turns(study: str, tmp_path: Path, mon
         clients = list(threads.map(lambda store: store.client, stores))
     assert len({id(client) for client in clients}) == 3
     assert together == 1
-
-
-def test_the_command_for_the_ui(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
-    assert ui_command("sqlite:///runs/mlflow.db") == "mlflow ui --backend-store-uri sqlite:///runs/mlflow.db"
-    shown = ui_command("postgresql://ada:s3cret@db/mlflow")
-    assert shown == "mlflow ui --backend-store-uri postgresql://USER:PASSWORD@db/mlflow"
-    assert ui_command("http://ada:s3cret@server:5000").endswith("-m webbrowser http://server:5000")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert ui_command("sqlite:///my runs/m.db").endswith("-m mlflow ui --backend-store-uri 'sqlite:///my runs/m.db'")
 
 
 def test_importing_the_tracker_does_not_import_mlflow() -> None:

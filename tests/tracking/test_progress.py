@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from dabo_ray.tracking.progress import Progress, describe_settings, duration, one_line, print_arms
+from dabo_ray.tracking.progress import Progress
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 TOTALS = {Phase.BASELINES: 1, Phase.SEARCH: 4, Phase.FINAL: 5}
@@ -147,61 +146,3 @@ def test_a_resumed_study_counts_what_ended_before(clock: Clock) -> None:
     progress.trial_ended(end(trial, Outcome.COMPLETE, 91.0))
     assert "[ 3/10]" in file.getvalue()
     assert "about 1 min 10 s left" in file.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"bilevel.inner_steps": 4, "augmenter.lr": 0.012345}, "inner_steps=4, lr=0.0123"),
-        ({"classifier.lr": 0.1, "augmenter.lr": 1e-5}, "classifier.lr=0.1, augmenter.lr=1e-05"),
-        ({}, ""),
-    ],
-)
-def test_settings_are_named_shortly_but_not_ambiguously(settings: Mapping[str, Any], expected: str) -> None:
-    assert describe_settings(settings) == expected
-
-
-def test_durations_and_long_reasons() -> None:
-    assert [duration(seconds) for seconds in (8.24, 59.96, 192, 7500)] == [
-        "8.2 s",
-        "1 min 0 s",
-        "3 min 12 s",
-        "2 h 5 min",
-    ]
-    assert one_line("a\n  b\t\x1b[1;31mc\x1b[0m") == "a b c"
-    assert len(one_line("word " * 100)) == 200
-
-
-def arm(name: str, *, mean: float, ci95: float | None, select: float | None, cost: float | None) -> dict[str, Any]:
-    test = {"mean": mean, "ci95": ci95, "values": [mean] * 3}
-    return {
-        "name": name,
-        "method": name,
-        "settings": {},
-        "seeds": [0, 1, 2],
-        "test_accuracy": test,
-        "select_accuracy": select,
-        "seconds": 12.34,
-        "cost_ratio": cost,
-    }
-
-
-def test_the_table_of_arms_fits_80_columns() -> None:
-    file = io.StringIO()
-    arms = [
-        arm("learned-1", mean=93.456, ci95=0.5, select=94.0, cost=2.5),
-        arm("random_augmenter", mean=80.0, ci95=None, select=None, cost=None),
-    ]
-    answer = "The learned arm [learned-1] and the best baseline, none, cannot be told apart on test."
-    print_arms({"study": "digits", "arms": arms, "answer": answer}, Console(file=file, width=80))
-    shown = file.getvalue()
-    assert re.search(r"learned-1 +3 +93\.46 (±|\+/-) 0\.50 +94\.00 +12\.3 +2\.50x", shown)
-    assert re.search(r"random_augmenter +3 +80\.00 +- +12\.3 +-", shown)
-    assert answer in " ".join(shown.split())
-    assert max(len(line) for line in shown.splitlines()) <= 80
-
-
-def test_a_study_without_a_final_phase_says_so() -> None:
-    file = io.StringIO()
-    print_arms({"study": "digits", "arms": [], "answer": "No answer yet."}, Console(file=file))
-    assert file.getvalue() == "No answer yet.\n"
