@@ -108,6 +108,7 @@ def extended_keys(options: argparse.Namespace) -> list[str]:
 
 def run(study: Study, options: argparse.Namespace) -> int:
     """Runs a checked study."""
+    from dabo_ray.augment.augmenter_file import AugmenterFileError
     from dabo_ray.augment.policy_file import PolicyError
     from dabo_ray.build import check_files, make_study_pools
     from dabo_ray.data.images import DataError
@@ -126,7 +127,7 @@ def run(study: Study, options: argparse.Namespace) -> int:
             print(rehearse(study))
             return ExitCode.DONE
         digest = pools.labelled.digest()
-    except (DataError, PolicyError, WeightsError) as error:
+    except (DataError, PolicyError, AugmenterFileError, WeightsError) as error:
         raise ConfigError(str(error)) from None
     comment = leading_comment(options.file.read_text(encoding="utf-8"))
     extended = extended_keys(options)

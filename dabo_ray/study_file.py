@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from dabo_ray.config import Study
 from dabo_ray.config.baselines import Composition, Step
-from dabo_ray.config.policies import PolicyFile
+from dabo_ray.config.policies import AugmenterFile, PolicyFile
 from dabo_ray.drawable import space_problems, tune_problems
 from dabo_ray.key_paths import to_dict, with_value
 from dabo_ray.problems import ConfigError, Loc, problems_of, shown
@@ -71,7 +71,7 @@ def with_absolute_paths(study: Study) -> Study:
 
 
 def _with_absolute_path(step: Step) -> Step:
-    if isinstance(step, PolicyFile):
+    if isinstance(step, PolicyFile | AugmenterFile):
         return step.model_copy(update={"path": _absolute(step.path)})
     if isinstance(step, Composition):
         return step.model_copy(update={"steps": [_with_absolute_path(part) for part in step.steps]})

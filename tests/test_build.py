@@ -40,7 +40,7 @@ def test_names_of_a_study_file_are_those_that_are_known(allowed: Any, known: Map
 def test_every_baseline_has_its_object_and_its_settings():
     assert ARMS.keys() == {*BASELINES, RANDOM, STN, ADVERSARIAL}
     # A name alone is for what needs no settings.
-    assert names(Baseline) == ARMS.keys() - {"policy_file", "compose"}
+    assert names(Baseline) == ARMS.keys() - {"policy_file", "augmenter_file", "compose"}
 
 
 def test_learned_is_not_the_name_of_a_baseline():

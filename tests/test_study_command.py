@@ -206,3 +206,16 @@ def test_data_that_is_not_there(path: Path, command: Command, tmp_path: Path):
     assert title in ended.err and f"python -m dabo_ray.prepare {path.stem} --root data --download" in ended.err
     assert not ended.imported & {"ray", "mlflow"}
     assert not list((tmp_path / "work").iterdir())
+
+
+def test_a_baselines_file_that_cannot_be_used(command: Command, tmp_path: Path):
+    work = tmp_path / "work"
+    (work / "study.yaml").write_text(MINIMAL + "baselines: [none, {name: augmenter_file, path: learned.safetensors}]")
+    (work / "learned.safetensors").write_bytes(b"no augmenter")
+    assert command("study.yaml", "--check").code == 0
+    ended = command("study.yaml")
+    assert ended.code == 2, ended
+    assert "Traceback" not in ended.err
+    assert "cannot use the augmenter file: learned.safetensors is damaged, or no safetensors file" in ended.err
+    assert not ended.imported & {"ray", "mlflow"}
+    assert {path.name for path in work.iterdir()} == {"study.yaml", "learned.safetensors"}

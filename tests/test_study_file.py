@@ -139,6 +139,8 @@ def test_names_that_look_like_other_values_read_back(tmp_path: Path, name: str):
         (MINIMAL + "baselines: [{name: affine, scale: [2, 1]}]\n", "baselines.0", ["scale is [2, 1]", "over 0"]),
         (MINIMAL + "baselines: [{name: affine, scale: 2}]\n", "baselines.0.scale", ["2 (a number)", "[low, high]"]),
         (MINIMAL + "baselines: [{name: policy_file}]\n", "baselines.0.path", ["missing", "text"]),
+        (MINIMAL + "baselines: [{name: augmenter_file}]\n", "baselines.0.path", ["missing", "text"]),
+        (MINIMAL + "baselines: [{name: augmenter_file, path: ''}]\n", "baselines.0.path", ["text", "not empty"]),
         (
             MINIMAL + "baselines: [{name: compose, steps: [flip, {name: randaugment, magnitude: 31}]}]\n",
             "baselines.0.steps.1.magnitude",
@@ -421,9 +423,12 @@ def test_absolute_paths_are_those_of_this_folder(tmp_path: Path, monkeypatch: py
     assert with_absolute_paths(found) == found
 
 
-def test_policy_files_are_found_from_other_folders_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", ["policy_file", "augmenter_file"])
+def test_files_of_baselines_are_found_from_other_folders_too(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
-    policy = {"name": "policy_file", "path": "p.json"}
+    policy = {"name": name, "path": "p.json"}
     steps = ["flip", policy]
     baselines = ["none", policy, {"name": "compose", "label": "both", "steps": steps}]
     study = check_study({"study": "s", "data": {"name": "digits"}, "baselines": baselines}, "here")

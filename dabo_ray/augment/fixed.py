@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -37,6 +38,10 @@ class FixedAugmentation(ABC):
         """
         check_levels(levels, params)
         return self.apply(to_unit(levels), params)
+
+    def to(self, device: torch.device) -> Self:
+        """Itself, with the weights that it may have moved to a device."""
+        return self
 
     def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
         """What the classifier is to say of the transformed images.
@@ -92,6 +97,12 @@ class Compose(FixedAugmentation):
     def __init__(self, steps: Sequence[FixedAugmentation]) -> None:
         self.steps = tuple(steps)
         self._lengths = [len(step.draw(1, torch.Generator())) for step in self.steps]
+
+    def to(self, device: torch.device) -> Self:
+        """Itself, with the weights of the steps moved."""
+        for step in self.steps:
+            step.to(device)
+        return self
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
         """The numbers of all steps, in their order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Literal, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -224,6 +224,11 @@ class Frozen(FixedAugmentation):
 
     def __init__(self, augmenter: Augmenter) -> None:
         self.augmenter = augmenter.requires_grad_(False)
+
+    def to(self, device: torch.device) -> Self:
+        """Itself, with the augmenter's weights moved."""
+        self.augmenter.to(device)
+        return self
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
         """Random numbers for the augmenter."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
+from dabo_ray.augment.augmenter_file import AugmenterFileError, read_frozen
 from dabo_ray.augment.augmenters import AUGMENTERS
 from dabo_ray.augment.augmix import AugMix
 from dabo_ray.augment.autoaugment import AutoAugment
@@ -48,7 +49,8 @@ BASELINES: dict[str, Callable[..., FixedAugmentation]] = {
     "mixup": Mixup,
     "cutmix": CutMix,
     "policy_file": lambda classes, path: PolicyAugmentation(read_policy(Path(path))),
-    "compose": lambda classes, steps: Compose([make_baseline(arm_of(step), classes) for step in steps]),
+    "augmenter_file": lambda classes, path: read_frozen(Path(path), classes),
+    "compose": lambda classes, steps: _compose([make_baseline(arm_of(step), classes) for step in steps]),
 }
 """Each takes the number of classes and the settings of its section by name."""
 
@@ -60,9 +62,10 @@ def make_augmentation(
 
     Raises:
         PolicyError: the file of a policy cannot be read or holds none.
+        AugmenterFileError: the file of an augmenter cannot be read, holds none, or none for this use.
     """
     if method not in (*LEARNING, RANDOM):
-        return make_baseline(study.arms[method], num_classes)
+        return make_baseline(study.arms[method], num_classes).to(device)
     with seeded(derive(seed, "augmenter")):
         augmenter = make_augmenter(study.augmenter, num_classes).to(device)
     return Frozen(augmenter) if method == RANDOM else augmenter
@@ -83,5 +86,15 @@ def make_augmenter(config: AugmenterConfig, num_classes: int) -> Augmenter:
 
 
 def make_baseline(arm: Settings, num_classes: int) -> FixedAugmentation:
-    """A hand-made augmentation with its settings."""
+    """A hand-made augmentation with its settings; raises as `make_augmentation` does."""
     return BASELINES[arm.name](num_classes, **{key: getattr(arm, key) for key in arm.settings()})
+
+
+def _compose(steps: Sequence[FixedAugmentation]) -> Compose:
+    for step in steps:
+        if isinstance(step, Frozen) and step.augmenter.conditioning != "none":
+            raise AugmenterFileError(
+                f"an augmenter file of a composition depends on the {step.augmenter.conditioning}, which its steps are "
+                "not told; name it as a baseline by itself, or give one that was learned without conditioning"
+            )
+    return Compose(steps)

@@ -15,6 +15,7 @@ def check_files(study: Study, pools: Pools) -> None:
 
     Raises:
         PolicyError: the file of a policy cannot be read or holds none.
+        AugmenterFileError: the file of an augmenter cannot be read, holds none, or none for this use.
         WeightsError: the pretrained weights cannot be read, or are those of another network.
     """
     for arm in study.arms.values():

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from dabo_ray.config.arm import Arm, Tunable, values_of
-from dabo_ray.config.policies import AugMix, AutoAugment, PolicyFile, RandAugment
+from dabo_ray.config.policies import AugmenterFile, AugMix, AutoAugment, PolicyFile, RandAugment
 from dabo_ray.config.space import Choice, FloatRange, IntRange, Value
 from dabo_ray.config.transformations import Affine, ColorJitter, Crop, Cutout, Flip, Mixing, RandomErasing
 
@@ -79,6 +79,7 @@ Settings = (
     | AugMix
     | Mixing
     | PolicyFile
+    | AugmenterFile
     | Composition
 )
 

@@ -1,4 +1,4 @@
-"""Baselines that choose among transformations: the published policies, and those from a file."""
+"""Baselines that choose among transformations: the published policies, and what a file holds."""
 
 from __future__ import annotations
 
@@ -63,3 +63,13 @@ class PolicyFile(Arm):
 
     path: Annotated[str, Field(min_length=1)]
     """JSON or a Python literal: a list of sub-policies, each a list of [operation, probability, level]."""
+
+
+class AugmenterFile(Arm):
+    """What another study has learned, fixed: how a distribution does beyond the images it was learned on."""
+
+    name: Literal["augmenter_file"]
+    """`augmenter_file`."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """The `augmenter.safetensors` of a trial. One that depends on the class is for data with the same classes."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dabo_ray.augment import export
+from dabo_ray.augment.affine import AffineAugmenter
+from dabo_ray.augment.augmenter_file import AugmenterFileError
 from dabo_ray.augment.policy_file import PolicyError
 from dabo_ray.build import check_files
 from dabo_ray.config import Study
@@ -20,12 +25,37 @@ StudyMaker = Callable[..., Study]
     [
         ("baselines=[{name: policy_file, path: absent}]", PolicyError),
         ("baselines=[{name: compose, steps: [flip, {name: policy_file, path: absent}]}]", PolicyError),
+        ("baselines=[{name: augmenter_file, path: absent}]", AugmenterFileError),
+        ("baselines=[{name: compose, steps: [flip, {name: augmenter_file, path: absent}]}]", AugmenterFileError),
         ("classifier={name: resnet18_imagenet, weights: absent}", WeightsError),
     ],
 )
 def test_files_that_are_not_there_are_told_before_anything_starts(
     override, error, make_study: StudyMaker, pools: Pools
 ):
-    with pytest.raises(error, match="absent: No such file"):
+    with pytest.raises(error, match=r"absent: No such file|no file absent"):
         check_files(make_study(override), pools)
     check_files(make_study("baselines=[none, stn, cutmix]"), pools)
+
+
+@pytest.mark.parametrize("conditioning", ["none", "class", "image"])
+def test_an_augmenter_that_must_be_told_something_is_for_itself_alone(
+    conditioning: Any, make_study: StudyMaker, pools: Pools, tmp_path: Path
+):
+    path = tmp_path / "a.safetensors"
+    export.save(AffineAugmenter(conditioning=conditioning, num_classes=10), path)
+    arm = f"{{name: augmenter_file, path: {path}}}"
+    check_files(make_study(f"baselines=[{arm}]"), pools)
+    composed = make_study(f"baselines=[{{name: compose, steps: [flip, {arm}]}}]")
+    if conditioning == "none":
+        check_files(composed, pools)
+        return
+    with pytest.raises(AugmenterFileError, match=f"depends on the {conditioning}, which its steps are not told; name"):
+        check_files(composed, pools)
+
+
+def test_an_augmenter_for_other_classes_is_refused(make_study: StudyMaker, pools: Pools, tmp_path: Path):
+    path = tmp_path / "a.safetensors"
+    export.save(AffineAugmenter(conditioning="class", num_classes=3), path)
+    with pytest.raises(AugmenterFileError, match="on 3 classes, the data have 10"):
+        check_files(make_study(f"baselines=[{{name: augmenter_file, path: {path}}}]"), pools)

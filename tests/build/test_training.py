@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
+from dabo_ray.augment import export
 from dabo_ray.augment.augmenters import AUGMENTERS
 from dabo_ray.augment.learned import Augmenter
 from dabo_ray.build import make_study_pools, make_training
@@ -57,6 +59,29 @@ def test_a_conditioned_augmenter_is_given_what_it_depends_on(
         assert record["translation_spread_percent"] == 0
         assert isinstance(training.augmentation, Augmenter)
         assert training.augmentation.num_classes == (10 if conditioning == "class" else 0)
+
+
+@pytest.mark.parametrize("conditioning", ["none", "class", "image"])
+def test_what_another_study_learned_trains_as_the_frozen_arm(
+    conditioning: str, make_study: StudyMaker, pools: Pools, tmp_path: Path
+):
+    path = tmp_path / "augmenter.safetensors"
+    study = make_study(
+        f"augmenter={{conditioning: {conditioning}, hidden: 4, operations: [rotation]}}",
+        f"baselines=[{{name: augmenter_file, path: {path}, label: transferred}}]",
+        "bilevel.inner_steps=1",
+    )
+    learning = make_training(study, trial("learned", Phase.FINAL), pools)
+    next(learning.epochs())
+    assert isinstance(learning.augmentation, Augmenter)
+    export.save(learning.augmentation, path)
+    frozen = make_training(study, trial("frozen", Phase.FINAL), pools, learned=learning.augmentation)
+    transferred = make_training(study, trial("transferred", Phase.FINAL), pools)
+    records = [next(training.epochs()) for training in (frozen, transferred)]
+    assert records[0] | {"seconds": 0} == records[1] | {"seconds": 0}
+    assert torch.equal(parameters_to_vector(frozen.weights), parameters_to_vector(transferred.weights))
+    plain = make_training(study, trial("random_augmenter", Phase.FINAL), pools)
+    assert next(plain.epochs())["train_loss"] != records[1]["train_loss"]
 
 
 @pytest.mark.parametrize("name", AUGMENTERS)
