@@ -109,18 +109,23 @@ class Ledger:
         costs += [self.cost(FROZEN, epochs)] * (final.top if final.frozen else 0)
         return _total(cost for cost in costs for _ in range(final.seeds)) * MARGIN
 
+    def first_settings(self) -> Use:
+        """What it is expected to use to try as many settings as the final phase compares."""
+        cost = self.cost(LEARNED, self._study.classifier.epochs)
+        return _total(cost for _ in range(self._study.final.top * self._study.search.repeats))
+
     def limit_reached(self, more: Use, reserve: Use) -> str:
         """The limit that leaves no room for more, in words with its numbers; empty if there is room.
 
         Args:
             more: to be used now.
-            reserve: to be kept for the final phase.
+            reserve: to be kept for later phases.
         """
         for key, limit in self._limits().items():
             used = self._measure(key, Use(len(self._spent), self._total))
             kept = self._to_come(key, reserve)
             if used + self._to_come(key, more) + kept > limit * (1 + 1e-9):
-                words = f", {kept:.3g} kept for the final phase" if kept else ""
+                words = f", {kept:.3g} kept for later phases" if kept else ""
                 return f"budget.{key} {limit:g} is reached: {used:.3g} used{words}"
         return ""
 

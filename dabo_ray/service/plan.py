@@ -109,9 +109,11 @@ class Plan:
         return cost + self.ledger.under_way()
 
     def _reserve(self, phase: Phase) -> Use:
-        """What is kept for the final phase; every baseline is tried once for it in any case."""
-        is_needed = phase is Phase.BASELINES and len(self._roster.issued[phase]) < len(self.study.arms)
-        return Use() if is_needed else self.ledger.final_phase()
+        """What is kept for later phases; every baseline is tried once in any case, and then leaves room to search."""
+        if phase is Phase.SEARCH:
+            return self.ledger.final_phase()
+        is_needed = len(self._roster.issued[phase]) < len(self.study.arms)
+        return Use() if is_needed else self.ledger.first_settings() + self.ledger.final_phase()
 
     def _close(self, phase: Phase, limit: str) -> None:
         """Ends a phase before all of its trials were issued, for good unless the study is extended."""

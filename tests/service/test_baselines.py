@@ -145,14 +145,19 @@ def test_killed_and_resumed_it_ends_the_same(tmp_path, whole, calls):
 FINALS = (3 + 2 * 2) * 2
 """Three baselines, two settings that are also frozen, two seeds."""
 
+SEARCHES = 2
 
-def test_combinations_leave_the_finals_their_trials(tmp_path):
-    backend = Backend(tuned_study(budget={"trials": FINALS + 5}), url_in(tmp_path), by_magnitude).run()
-    assert Counter(trial.phase for trial in backend.issued)[Phase.BASELINES] == 5
-    assert "baselines ended after 5 of 9 trials" in backend.plan.budget_note
+
+def test_combinations_leave_the_search_and_the_finals_their_trials(tmp_path):
+    backend = Backend(tuned_study(budget={"trials": 5 + SEARCHES + FINALS}), url_in(tmp_path), by_magnitude).run()
+    assert Counter(trial.phase for trial in backend.issued) == {
+        Phase.BASELINES: 5,
+        Phase.SEARCH: SEARCHES,
+        Phase.FINAL: FINALS,
+    }
+    assert "5 used, 16 kept for later phases; baselines ended after 5 of 9 trials" in backend.plan.budget_note
     finals = of_phase(backend, Phase.FINAL)
     assert {trial.origin for trial in finals if trial.arm == "randaugment"} == {"baseline-randaugment-01"}
-    assert len(backend.issued) <= FINALS + 5
 
 
 def test_every_arm_is_tried_once_whatever_the_finals_need(tmp_path):
@@ -165,7 +170,7 @@ def test_every_arm_is_tried_once_whatever_the_finals_need(tmp_path):
 
 
 def test_with_more_budget_the_rest_is_tried_and_the_best_compared_anew(tmp_path):
-    few = Backend(tuned_study(budget={"trials": FINALS + 5}), url_in(tmp_path), by_magnitude).run()
+    few = Backend(tuned_study(budget={"trials": 5 + SEARCHES + FINALS}), url_in(tmp_path), by_magnitude).run()
     more = Backend(tuned_study(budget={"trials": 200}), url_in(tmp_path), by_magnitude, few.trained).run()
     names = [trial.name for trial in few.issued + more.issued]
     assert len(set(names)) == len(names)
@@ -182,9 +187,13 @@ def tables(backend: Backend) -> list[Any]:
 
 
 def test_hours_of_a_tuned_study_stay_within_the_budget(tmp_path: Path):
-    limit = (3 + 3 + FINALS * 1.25 + 0.5) * 2 * SECONDS / 3600
+    limit = (3 + 3 + SEARCHES + FINALS * 1.25 + 0.5) * 2 * SECONDS / 3600
     backend = Backend(tuned_study(budget={"gpu_hours": limit}), url_in(tmp_path), by_magnitude).run()
-    assert Counter(trial.phase for trial in backend.issued) == {Phase.BASELINES: 6, Phase.FINAL: 3 * 2}
+    assert Counter(trial.phase for trial in backend.issued) == {
+        Phase.BASELINES: 6,
+        Phase.SEARCH: SEARCHES,
+        Phase.FINAL: FINALS,
+    }
     assert sum(result.metrics["gpu_hours"] for result in backend.ended) <= limit
 
 

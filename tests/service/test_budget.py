@@ -65,7 +65,7 @@ def test_the_search_leaves_the_finals_their_hours(tmp_path, key):
 def test_a_budget_of_trials_is_kept_exactly(tmp_path):
     backend = Backend(with_budget(trials=18), url_in(tmp_path), hashed_score).run()
     assert [count(backend, phase) for phase in Phase] == [2, 4, FINALS]
-    assert "budget.trials 18 is reached: 6 used, 12 kept for the final phase" in backend.plan.budget_note
+    assert "budget.trials 18 is reached: 6 used, 12 kept for later phases" in backend.plan.budget_note
 
 
 def test_wall_time_counts_all_starts(tmp_path):

@@ -25,7 +25,7 @@ def test_stopped_by_its_budget_extended_and_finished(study_command, tmp_path):
     limited = study_command(tmp_path / "limited", "search.trials=3", "budget={trials: 6}", one_at_a_time)
     stopped = limited.run()
     assert stopped.returncode == 0, stopped
-    assert "budget.trials 6 is reached: 3 used, 3 kept for the final phase" in stopped.stdout
+    assert "budget.trials 6 is reached: 3 used, 3 kept for later phases" in stopped.stdout
     assert "--extend budget.trials=MORE" in stopped.stdout
     assert json.loads((limited.results / "summary.json").read_text())["budget"].startswith("budget.trials 6")
     assert len(tables(limited.results)) == 6
