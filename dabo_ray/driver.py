@@ -163,8 +163,8 @@ class Driver:
         console.print(f"\nReport:    {folder}/report.html", soft_wrap=True)
         console.print(f"Tables:    {folder}/results.csv, results.parquet, summary.json", soft_wrap=True)
         console.print(f"MLflow UI: {ui_command(tracking_uri(self.study))}", soft_wrap=True)
-        if self.tracker.parent_url:
-            console.print(f"           then open {self.tracker.parent_url}", soft_wrap=True)
+        if self.tracker.url:
+            console.print(f"           then open {self.tracker.url}", soft_wrap=True)
 
 
 def _gpus() -> list[str]:

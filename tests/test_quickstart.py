@@ -135,7 +135,7 @@ def test_the_report_in_a_browser(finished, browser):
 
 
 def test_mlflow_in_a_browser(finished, browser):
-    """Parent with its children; metric curves and the picture of a learned trial."""
+    """Arms side by side without a click; parent with its children; curves and the picture of a learned trial."""
     command, run = finished
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -153,6 +153,9 @@ def test_mlflow_in_a_browser(finished, browser):
         wait = WebDriverWait(browser, 180, ignored_exceptions=(WebDriverException, OSError))
         wait.until(lambda _: socket.create_connection(("127.0.0.1", port), 1).close() is None)
         browser.get(f"http://127.0.0.1:{port}{page}")
+        for shown in ("learned-1", "frozen-1", "none", "Test accuracy (%)", "Training time (s)"):
+            wait.until(lambda b, shown=shown: b.find_elements(By.XPATH, f"//*[text()='{shown}']"))
+        browser.get(browser.find_element(By.LINK_TEXT, "Results and report").get_attribute("href"))
         child = wait.until(lambda b: b.find_element(By.LINK_TEXT, "final-learned-1-seed-0"))
         browser.get(child.get_attribute("href").partition("?")[0] + "/model-metrics?workflowType=machine_learning")
         for title in ("train_loss", "rotation_spread_deg", "test_accuracy", "samples"):

@@ -16,9 +16,18 @@ def headline_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
     return metrics if summary["wall_seconds"] is None else {**metrics, "wall_seconds": summary["wall_seconds"]}
 
 
-def markdown(question: str, summary: Mapping[str, Any], study_dir: Path) -> str:
-    """Question, answer, arms and comparisons of a study, and where its report is."""
-    parts = [question.strip(), f"**{_plain(summary['answer'])}**", _arms(summary), _comparisons(summary)]
+def links(pages: Mapping[str, str]) -> str:
+    """A line of links: names and addresses."""
+    return " \N{MIDDLE DOT} ".join(f"[{name}]({address})" for name, address in pages.items())
+
+
+def markdown(question: str, summary: Mapping[str, Any], pages: Mapping[str, str], study_dir: Path) -> str:
+    """Answer, links, question, arms and comparisons of a study, and where its report is.
+
+    The answer and the links come first, because MLflow shows no more than the first lines unless it is asked to.
+    """
+    answer = f"**{_plain(summary['answer'])}**"
+    parts = [answer, links(pages), question.strip(), _arms(summary), _comparisons(summary)]
     if summary["budget"]:
         parts.append(f"Ended early by its budget: {_plain(summary['budget'])}.")
     parts.append(
@@ -26,10 +35,7 @@ def markdown(question: str, summary: Mapping[str, Any], study_dir: Path) -> str:
         "`summary.json`, `results.csv` and `results.parquet` beside it have every number. "
         f"Written again at any time: `python -m dabo_ray.report {study_dir}`."
     )
-    parts.append(
-        "To compare the arms over their seeds: *Group by* the tag `dabo_ray.arm` on the page of the experiment. "
-        "A trial that failed or was pruned says why in its own description."
-    )
+    parts.append("A trial that failed or was pruned says why in its own description.")
     return "\n\n".join(part for part in parts if part)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from dabo_ray.tracking.delivery import Delivery
-from dabo_ray.tracking.description import headline_metrics, markdown
 from dabo_ray.tracking.machine import system_metrics
 from dabo_ray.tracking.mlflow_models import AugmenterModels
 from dabo_ray.tracking.mlflow_runs import RunStatus, StudyRuns
@@ -53,7 +52,7 @@ class Tracker:
             study: Name of the study, and of its experiment.
             study_dir: Folder of the study; trials' pictures and records are read below it, and the file that tells
                 a resumed study from a new one of the same name is kept there.
-            description: Markdown shown on the parent run until there is an answer, which it then stands above.
+            description: Markdown shown on the parent run; once there is an answer, below it.
             params: The resolved study by key path; logged once.
             provenance: Facts about code and machine; become tags of the parent run.
             verbose: Let MLflow's and its database layer's own messages through.
@@ -66,8 +65,6 @@ class Tracker:
             os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
             os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self._uri = uri
-        self._question = description
-        self._study_dir = study_dir
         self._store = Store(uri=uri, study=study, study_dir=study_dir, verbose=verbose)
         self._runs = StudyRuns(
             store=self._store,
@@ -134,12 +131,7 @@ class Tracker:
         """
         self._finished = True
         if summary is not None:
-            tags = {
-                "mlflow.note.content": markdown(self._question, summary, self._study_dir),
-                "dabo_ray.answer": summary["answer"],
-                "dabo_ray.verdict": summary["verdict"] or "",
-            }
-            self._put("the summary", partial(self._runs.log_summary, headline_metrics(summary), tags, now_ms()))
+            self._put("the summary", partial(self._runs.log_summary, summary, now_ms()))
         if status == "FINISHED":
             for result in best_of_each_arm(self._learned):
                 self._put(f"the model of {result.trial.name}", partial(self._models.register, result))
@@ -163,8 +155,8 @@ class Tracker:
         return self._delivery.lost
 
     @property
-    def parent_url(self) -> str | None:
-        """Address of the parent run in the MLflow UI; none before the run exists. For a database: while the UI runs."""
+    def url(self) -> str | None:
+        """Address in the MLflow UI where the arms of the study are side by side; none before its run exists."""
         return None if self._runs.page is None else ui_address(self._uri, self._runs.page)
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dabo_ray.tracking.mlflow_store import LAST_METRIC, Store
+from dabo_ray.tracking.description import headline_metrics, links, markdown
+from dabo_ray.tracking.mlflow_store import LAST_METRIC, Store, now_ms
+from dabo_ray.tracking.mlflow_ui import run_page, view_page
+from dabo_ray.tracking.mlflow_views import arms_view, search_view, searched
 from dabo_ray.tracking.provenance import UNKNOWN
 from dabo_ray.tracking.trial_files import AUGMENTER_FILE
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, Run
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 RUN_STATUS: Mapping[Outcome, RunStatus] = {
@@ -57,8 +61,8 @@ class StudyRuns:
 
     def open(self) -> None:
         """Create the parent run or find it again, and bring its parameters and tags up to date."""
-        # MLflow's pages open in the view for language models unless told otherwise.
-        self.page = f"#/experiments/{self.store.experiment_id}/runs/{self._parent_id}?workflowType=machine_learning"
+        self._show("The study runs.", ())
+        self.page = view_page(self.store.experiment_id, self._view_key("arms"))
 
     def start_trial(self, trial: Trial, at_ms: int) -> None:
         """Create the trial's run, or open it again."""
@@ -115,10 +119,36 @@ class StudyRuns:
             self.store.log_tags(run.run_id, {"dabo_ray.outcome": result.outcome})
         del self._trials[result.trial.name]
 
-    def log_summary(self, metrics: Mapping[str, float], tags: Mapping[str, str], at_ms: int) -> None:
-        """Log metrics and tags of the whole study."""
-        self.store.log_metrics(self._parent_id, {0: metrics}, at_ms)
+    def log_summary(self, summary: Mapping[str, Any], at_ms: int) -> None:
+        """Log what the study found."""
+        pages = self._show(summary["answer"], [arm["name"] for arm in summary["arms"]])
+        tags = {
+            "mlflow.note.content": markdown(self.description, summary, pages, self.store.study_dir),
+            "dabo_ray.answer": summary["answer"],
+            "dabo_ray.verdict": summary["verdict"] or "",
+        }
+        self.store.log_metrics(self._parent_id, {0: headline_metrics(summary)}, at_ms)
         self.store.log_tags(self._parent_id, tags)
+
+    def _show(self, answer: str, arms: Sequence[str]) -> dict[str, str]:
+        """Put views of the study, and above them the answer with links, on the experiment's page; returns the views.
+
+        Only the first line of what stands there is shown unless it is asked for, so the links are in it.
+        """
+        began = datetime.fromtimestamp(self._parent.info.start_time / 1000)
+        of_study = f"of {began:%Y-%m-%d %H:%M}"
+        views = {"arms": arms_view(f"Arms {of_study}", self._parent_id, arms)}
+        if settings := searched(self.params):
+            views["search"] = search_view(f"Search {of_study}", self._parent_id, settings)
+        self.store.log_experiment_tags(dict(view.tag(self._view_key(of), now_ms()) for of, view in views.items()))
+        experiment, words = self.store.experiment_id, {"arms": "Arms side by side", "search": "Trials of the search"}
+        pages = {words[of]: view_page(experiment, self._view_key(of)) for of in views}
+        everywhere = {**pages, "Results and report": run_page(experiment, self._parent_id)}
+        self.store.log_experiment_tags({"mlflow.note.content": f"{links(everywhere)}\n\n{answer}"})
+        return pages
+
+    def _view_key(self, of: str) -> str:
+        return f"{of}-{self._study_id()[:8]}"
 
     def log_system(self, metrics: Mapping[str, float], at_ms: int) -> None:
         """Log how busy the driver's machine is; the step is the second since the driver began."""
@@ -139,7 +169,7 @@ class StudyRuns:
         self.store.client.set_terminated(self._parent_id, status, at_ms)
 
     @cached_property
-    def _parent_id(self) -> str:
+    def _parent(self) -> Run:
         study_id = self._study_id()
         tags = {
             **{f"provenance.{name}": value for name, value in self.provenance.items()},
@@ -158,7 +188,11 @@ class StudyRuns:
         self.store.log_new_params(run, self.params)
         if not (found and run.inputs.dataset_inputs):
             self.store.client.log_inputs(run.info.run_id, self._datasets())
-        return str(run.info.run_id)
+        return run
+
+    @property
+    def _parent_id(self) -> str:
+        return str(self._parent.info.run_id)
 
     def _datasets(self) -> list[DatasetInput]:
         """The images of every role; which these are follows from the labelled images, the settings and the seed."""
@@ -192,7 +226,6 @@ class StudyRuns:
         found = self.store.search(f"tags.`dabo_ray.trial` = '{trial.name}' and tags.`mlflow.parentRunId` = '{parent}'")
         tags = {
             "mlflow.parentRunId": parent,
-            "dabo_ray.study": self.store.study,
             "dabo_ray.trial": trial.name,
             "dabo_ray.phase": trial.phase,
             "dabo_ray.arm": trial.arm,
@@ -201,8 +234,7 @@ class StudyRuns:
             **({"dabo_ray.origin": trial.origin} if trial.origin else {}),
         }
         run = found[0] if found else self.store.create_run(trial.name, tags, at_ms)
-        fixed = {name: getattr(trial, name) for name in ("seed", "method", "arm", "phase", "epochs")}
-        self.store.log_new_params(run, {**fixed, **trial.settings})
+        self.store.log_new_params(run, {"seed": trial.seed, "epochs": trial.epochs, **trial.settings})
         known = _TrialRun(run.info.run_id, run.info.status, run.data.tags["dabo_ray.outcome"])
         if found:
             known.has_picture = "mlflow.loggedImages" in run.data.tags

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 MAX_METRICS, MAX_PARAMS_OR_TAGS = 1000, 100
-MAX_PARAM_LENGTH, MAX_TAG_LENGTH, MAX_KEY_LENGTH = 6000, 8000, 250
+MAX_PARAM_LENGTH, MAX_TAG_LENGTH, MAX_EXPERIMENT_TAG_LENGTH, MAX_KEY_LENGTH = 6000, 8000, 20_000, 250
 # Logged last and for every epoch: a step that has it has the others too.
 LAST_METRIC = "seconds"
 
@@ -127,6 +127,11 @@ class Store:
         texts = [RunTag(name, value) for name, value in _tags(tags).items()]
         for start in range(0, len(texts), MAX_PARAMS_OR_TAGS):
             self.client.log_batch(run_id, tags=texts[start : start + MAX_PARAMS_OR_TAGS])
+
+    def log_experiment_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the experiment."""
+        for name, value in tags.items():
+            self.client.set_experiment_tag(self.experiment_id, name, _text(value, MAX_EXPERIMENT_TAG_LENGTH))
 
 
 @contextmanager

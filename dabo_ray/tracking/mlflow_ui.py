@@ -27,6 +27,20 @@ def ui_command(uri: str) -> str:
     return f"{program} ui --backend-store-uri {shlex.quote(shown)}"
 
 
+# MLflow's pages open in the view for language models unless told otherwise.
+_WORKFLOW = "workflowType=machine_learning"
+
+
+def run_page(experiment_id: str, run_id: str) -> str:
+    """The page of a run, from the root of the UI."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}?{_WORKFLOW}"
+
+
+def view_page(experiment_id: str, key: str) -> str:
+    """The charts of a saved view, see `mlflow_views`, from the root of the UI."""
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={key}&compareRunsMode=CHART&{_WORKFLOW}"
+
+
 def ui_address(uri: str, page: str) -> str:
     """The address of a page of the UI of a tracking URI; for a database: while the UI runs."""
     address = redact(uri).rstrip("/") if _is_server(uri) else LOCAL_ADDRESS

@@ -21,8 +21,10 @@ RESULTS += [final("none", seed, 69.0 - seed) for seed in range(3)]
 
 def test_a_finished_study_in_markdown():
     summary = summarize("digits", RESULTS, 61.0, {}, budget="search: 3 of 3 gpu_hours are spent")
-    page = markdown("Question: does it help?\n", summary, Path("runs/digits"))
-    question, answer, arms, comparisons, budget, report, _ = page.split("\n\n")
+    pages = {"Arms": "#/a?b=1&c", "Search": "#/d"}
+    page = markdown("Question: does it help?\n", summary, pages, Path("runs/digits"))
+    answer, links, question, arms, comparisons, budget, report, _ = page.split("\n\n")
+    assert links == "[Arms](#/a?b=1&c) · [Search](#/d)"
     assert question == "Question: does it help?"
     assert answer.startswith("**The learned arm learned-1 is 10.50 points better on test than the best baseline, flip")
     assert arms.splitlines() == [
@@ -39,7 +41,7 @@ def test_a_finished_study_in_markdown():
 
 
 def test_a_study_without_an_answer_in_markdown():
-    page = markdown("", summarize("digits", [], None, {}), Path("runs/digits"))
+    page = markdown("", summarize("digits", [], None, {}), {}, Path("runs/digits"))
     assert page.startswith("**No answer yet")
     assert "|" not in page
 

@@ -70,6 +70,12 @@ def record(epoch: int, **more: float) -> dict[str, float]:
     return {"epoch": epoch, "seconds": 0.5 * epoch, "train_loss": 1 / epoch, "select_accuracy": 90.0 + epoch, **more}
 
 
+def final(seed: int, outer_loss: float, arm: str = "learned-1", **more: float) -> TrialResult:
+    name = f"final-{arm}-seed-{seed}"
+    trial = Trial(name=name, phase=Phase.FINAL, arm=arm, method="learned", seed=seed, epochs=1)
+    return TrialResult(trial=trial, outcome=Outcome.COMPLETE, metrics=record(1, outer_loss=outer_loss, **more))
+
+
 def train(tracker: Tracker, trial: Trial, epochs: range) -> None:
     tracker.trial_started(trial)
     for epoch in epochs:
@@ -119,13 +125,12 @@ def test_a_study_becomes_a_parent_run_with_a_run_per_trial(store: str, study: st
     assert parent.data.params == {"seed": "0", "classifier.lr": "0.1"}
     few = {name: value for name, value in parent.data.metrics.items() if not name.startswith("system/")}
     assert few == {"wall_seconds": 60.5, "test_accuracy/none": 70.0}
-    assert parent.data.tags["mlflow.note.content"].startswith("**Does** it log?\n\n**No comparison")
+    answer, links, question, *_ = parent.data.tags["mlflow.note.content"].split("\n\n")
+    assert (answer[:15], links[:19], question) == ("**No comparison", "[Arms side by side]", "**Does** it log?")
     assert parent.data.tags["dabo_ray.answer"].startswith("No comparison")
     assert parent.data.tags["provenance.cpu"] == "a cpu"
     assert parent.data.tags["mlflow.source.git.commit"] == "0123abc"
     assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html"]
-    assert tracker.parent_url is not None
-    assert f"/runs/{parent.info.run_id}" in tracker.parent_url
     for number, (outcome, status) in enumerate(outcomes.items()):
         run = trials[f"search-{number:04d}"]
         assert run.info.status == status
@@ -136,8 +141,7 @@ def test_a_study_becomes_a_parent_run_with_a_run_per_trial(store: str, study: st
         told = "" if number == 0 else f"**{outcome}**: because {outcome}"
         assert run.data.tags.get("mlflow.note.content", "") == told
         assert run.data.tags.get("dabo_ray.reason", "") == ("" if number == 0 else f"because {outcome}")
-        assert run.data.params["bilevel.inner_steps"] == str(number)
-        assert run.data.params["seed"] == "7"
+        assert run.data.params == {"bilevel.inner_steps": str(number), "seed": "7", "epochs": "3"}
         assert steps(store, run) == [1, 2, 3]
         assert run.data.metrics["select_accuracy"] == 93.0
         assert "epoch" not in run.data.metrics
@@ -145,6 +149,24 @@ def test_a_study_becomes_a_parent_run_with_a_run_per_trial(store: str, study: st
     assert [Path(path).suffix for path in sorted(pictures)] == [".webp", ".png"]
     assert trials["search-0000"].data.tags["mlflow.loggedImages"] == "True"
     assert str(Path(store.removeprefix("sqlite:///")).parent) in parent.info.artifact_uri
+
+
+def test_the_experiment_s_page_has_the_answer_and_opens_views_of_each_study(
+    store: str, study: str, tmp_path: Path
+) -> None:
+    client = MlflowClient(store)
+    settings: dict[str, dict[str, Any]] = {"first": {}, "second": {"search.space.augmenter.lr.when": {}}}
+    for name, params in settings.items():
+        tracker = open_tracker(store, study, tmp_path / name, params=params)
+        tracker.finish([], summarize(study, [final(0, 0.9, test_accuracy=70.0)], 1.0, {}))
+        assert tracker.close(), tracker.lost
+        tags = client.get_experiment_by_name(study).tags
+        views = {key.split(".")[-1]: json.loads(value)["name"] for key, value in tags.items() if "ViewState" in key}
+        assert str(tracker.url).partition("viewStateShareKey=")[2].partition("&")[0] in views
+        assert tags["mlflow.note.content"].startswith("[Arms side by side](#/experiments/")
+        assert "No comparison: no baseline has been scored" in tags["mlflow.note.content"]
+    assert sorted(view.split()[0] for view in views.values()) == ["Arms", "Arms", "Search"]
+    assert "[Trials of the search]" in tags["mlflow.note.content"]
 
 
 def test_the_images_of_every_role_are_inputs_of_the_study(store: str, study: str, tmp_path: Path) -> None:
@@ -180,12 +202,6 @@ def test_the_driver_s_machine_is_watched(
     assert 0 <= watched["system/cpu_utilization_percentage"] <= 100
     assert steps(store, parent, "system/cpu_utilization_percentage") != []
     assert not any(name.startswith("system/") for name in trials["search-0000"].data.metrics)
-
-
-def final(seed: int, outer_loss: float, arm: str = "learned-1") -> TrialResult:
-    name = f"final-{arm}-seed-{seed}"
-    trial = Trial(name=name, phase=Phase.FINAL, arm=arm, method="learned", seed=seed, epochs=1)
-    return TrialResult(trial=trial, outcome=Outcome.COMPLETE, metrics=record(1, outer_loss=outer_loss))
 
 
 def test_what_was_learned_becomes_models_that_load_without_this_package(store: str, study: str, tmp_path: Path) -> None:
