@@ -71,12 +71,13 @@ def write_report(
         answer=summary["answer"],
         summary=summary,
         unfinished=not summary["arms"] or any(result.outcome is Outcome.RUNNING for result in results),
-        sections=sections(study_dir, results, records, summary, importance(results), study.data.shift),
+        sections=sections(study_dir, results, records, summary, importance(results), study),
         trials=(trials := choosing_trials(results)),
         setting_keys=sorted({key for result in trials for key in result.trial.settings}),
         failures=[result for result in results if result.outcome is Outcome.FAIL],
         unreadable=unreadable,
         outcomes=[str(outcome) for outcome in Outcome],
+        outcome_words={outcome: str(outcome).lower() for outcome in Outcome} | {Outcome.FAIL: "failed"},
         max_rows=MAX_ROWS,
     )
     report = study_dir / "report.html"

@@ -268,7 +268,7 @@ def test_trials_failures_outcomes_and_provenance(finished):
     ]
     searched = sum(r.metrics["seconds"] for r in finished.results if r.trial.phase is Phase.SEARCH)
     assert finished.page.tables["phases"] == [
-        ["phase", "running", "complete", "pruned", "fail", "training time"],
+        ["phase", "running", "complete", "pruned", "failed", "training time"],
         ["baselines", "0", "4", "0", "0", "55.2 s"],
         ["search", "0", "8", "5", "1", duration(searched)],
         ["final", "0", "17", "0", "1", "6 min 27 s"],

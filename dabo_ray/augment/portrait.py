@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
@@ -164,5 +165,10 @@ def _probability(samples: dict[str, Tensor], name: str) -> float | None:
 
 def _range(name: str, values: Tensor) -> tuple[str, str]:
     low, high = torch.quantile(values, torch.tensor([0.025, 0.975], dtype=values.dtype)).tolist()
-    form = UNITS[_unit(name)][0]
+    form, neutral, _ = UNITS[_unit(name)]
+    # A narrow range gets more digits: "-0.0 to +0.0" would say that nothing is changed, where little is.
+    away = max(abs(low - neutral), abs(high - neutral), INVISIBLE)
+    digits = math.ceil(-math.log10(away))
+    if digits > int(form[-3]):
+        form = f"{form[:-3]}{digits}f}}"
     return form.format(low), form.format(high)

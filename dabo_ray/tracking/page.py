@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 
 from dabo_ray.augment.portrait import draw_samples
-from dabo_ray.config.data import Shift
-from dabo_ray.tracking.figures import arms, distribution, epochs, settings
+from dabo_ray.config import Search, Shift, Study
+from dabo_ray.config.search import Measure
+from dabo_ray.tracking.figures import arms, distribution, epochs, objectives, settings
 from dabo_ray.tracking.figures.drawing import Records
 from dabo_ray.tracking.results import metric
 from dabo_ray.tracking.trial_files import learned_augmenters, read_samples
 from dabo_ray.trials import LEARNED, Outcome, Phase, TrialResult
+
+_GROUPS = {"network": "the network's weights", "log_spread": "the spreads"}
+"""What the groups of an augmenter's weights are."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ def sections(
     records: Records,
     summary: Mapping[str, Any],
     importance: Mapping[str, float],
-    shift: Shift,
+    study: Study,
 ) -> list[tuple[str, list[Picture]]]:
     """Headings, and the pictures under each; headings without a picture are left out.
 
@@ -49,14 +53,15 @@ def sections(
         records: What the trials recorded for each epoch.
         summary: What `summarize` made of the results.
         importance: Share of each searched setting.
-        shift: How the images that are scored differ from those that are trained on.
+        study: The study file.
     """
+    shift = study.data.shift
     found = [
         ("Accuracy and cost", _comparing(summary["arms"])),
         ("What was learned", _distributions(study_dir, results, shift) + _spreads(results, records, shift.spreads())),
         ("What the augmentation does to images", _samples(study_dir, results, summary["arms"])),
         ("Training", _training(results, records)),
-        ("What the settings do", _searched(results, importance)),
+        ("What the settings do", _searched(results, importance, study.search)),
     ]
     return [(heading, pictures) for heading, pictures in found if pictures]
 
@@ -94,9 +99,16 @@ def _training(results: Sequence[TrialResult], records: Records) -> list[Picture]
     )
 
 
-def _searched(results: Sequence[TrialResult], importance: Mapping[str, float]) -> list[Picture]:
+def _searched(results: Sequence[TrialResult], importance: Mapping[str, float], search: Search) -> list[Picture]:
     marks = "One mark per trial of the search; a pruned trial stands at its last epoch."
+    traded = objectives.trade_offs(results, search.objective, search.constraints)
+    first, *_ = search.objective
+    compromise = (
+        "A mark for each setting of the search that trained to its end, the mean over its seeds. Best in their way: "
+        "within the constraints, and no other setting is as good in all objectives and better in one."
+    )
     return _drawn(
+        *((f"The best {_named(first)} for its {_named(name)}", compromise, uri) for name, uri in traded.items()),
         *((f"Select accuracy against {key}", marks, uri) for key, uri in settings.accuracy_by_setting(results).items()),
         (
             "Importance of the settings",
@@ -135,7 +147,7 @@ def _distributions(study_dir: Path, results: Sequence[TrialResult], shift: Shift
             "middle what changes nothing.",
             distribution.all_quantities(seeds[0]),
         )
-        for arm, seeds in augmenters.items()
+        for arm, seeds in sorted(augmenters.items(), key=lambda entry: not entry[0].startswith(LEARNED))
     ]
     return _drawn(*truth, *everything)
 
@@ -158,9 +170,9 @@ def _spreads(results: Sequence[TrialResult], records: Records, true_spread: Mapp
         spreads.append((f"Learned {name.split(epochs.SPREAD)[0].replace('_', ' ')} spread", caption, uri))
     evidence = [
         (
-            f"Signal to noise, {group.replace('_', ' ')}",
-            "Mean over standard error of the hypergradients of an epoch, root mean square over the weights. At 1 they "
-            "say nothing; the augmenter moves by how far they stand above it.",
+            f"Signal to noise of {_GROUPS.get(group, group)}",
+            "Whether the outer images say anything: mean over standard error of the hypergradients of an epoch, root "
+            "mean square over the weights. At 1 it is noise alone; the augmenter moves by how far it is above.",
             uri,
         )
         for group, uri in epochs.signal_to_noise(results, records).items()
@@ -182,6 +194,11 @@ def _samples(study_dir: Path, results: Sequence[TrialResult], of_summary: Sequen
                 pictures.append(Picture(result.trial.arm, caption, uri, is_sample=True))
                 break
     return pictures
+
+
+def _named(measure: Measure) -> str:
+    """A measure in words, without its unit."""
+    return objectives.WORDS[measure].partition(" (")[0]
 
 
 def choosing_trials(results: Sequence[TrialResult]) -> list[TrialResult]:

@@ -41,6 +41,12 @@ def test_spreads_and_ranges_in_human_units() -> None:
     assert "shear" not in text.partition("\n")[2]
 
 
+def test_a_narrow_range_is_not_rounded_away() -> None:
+    text = describe(with_spreads(math.radians(0.02), 0.002, 1e-9, 1e-9, 1e-9, 1e-9))
+    assert "between -0.03 and +0.03 degrees" in text
+    assert "between 0.997 and 1.003 times" in text
+
+
 def test_a_picture_is_turned_moved_and_magnified_as_described() -> None:
     """A map that reads from the right of, below and twice as far out: the picture goes left, up and shrinks."""
     made = MatrixAugmenter(hidden=2, centred=False)

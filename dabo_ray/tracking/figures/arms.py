@@ -61,9 +61,10 @@ def accuracy_by_cost(arms: Arms) -> str | None:
     figure, axes = plot(height=max(3.6, 1.2 + 0.26 * len(priced)))
     positions = value_axis(axes, [float(arm["cost_ratio"]) for arm in priced])
     front = pareto_front(priced)
+    # Beyond its last arm more time buys nothing.
     axes.step(
-        [arm["cost_ratio"] for arm in front],
-        [arm["test_accuracy"]["mean"] for arm in front],
+        [*(arm["cost_ratio"] for arm in front), max(positions)],
+        [*(arm["test_accuracy"]["mean"] for arm in front), front[-1]["test_accuracy"]["mean"]],
         where="post",
         color=GREY,
         linewidth=1.2,
@@ -75,7 +76,7 @@ def accuracy_by_cost(arms: Arms) -> str | None:
         axes.plot(cost, arm["test_accuracy"]["mean"], markersize=8, **group_of(arm)[1])
     axes.margins(0.08)
     _name_beside(axes, priced, positions)
-    axes.set_xlabel(f"training time / that of {BASIS_ARM}")
+    axes.set_xlabel(f"training time ({BASIS_ARM} = 1)")
     axes.set_ylabel("mean test accuracy (%)")
     group_legend(axes, priced)
     return data_uri(figure)

@@ -64,7 +64,7 @@ def all_quantities(augmenter: Augmenter) -> str:
     figure, axes = plot(height=4.0)
     axes.grid(visible=False)
     draw_distribution(augmenter, axes)
-    figure.set_size_inches(6.0, 1.0 + 0.45 * len(axes.get_yticks()))
+    figure.set_size_inches(5.2, 1.0 + 0.45 * len(axes.get_yticks()))
     return data_uri(figure)
 
 

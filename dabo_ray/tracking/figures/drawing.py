@@ -24,8 +24,9 @@ Records = Mapping[str, Sequence[Record]]
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness; its yellow is too faint on white.
 LEARNED_COLOUR = "#0072B2"
+FROZEN_COLOUR = "#009E73"
 BASELINE_COLOUR = "#D55E00"
-OTHER_COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+OTHER_COLOURS = (BASELINE_COLOUR, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINES = ("-", "--", ":", "-.")
 TEXT, GREY, FAINT = "#1c2430", "#6b7280", "#c4c8cf"
 
@@ -110,12 +111,17 @@ def by_epoch(histories: Sequence[Sequence[Record]], name: str) -> tuple[list[int
 
 
 def styled(names: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
-    """Each name with the style of its line; what is learned comes first, in its own colour."""
-    ordered = sorted(names, key=lambda name: (not name.startswith("learned"), not name.startswith("frozen"), name))
-    colours = (LEARNED_COLOUR, *OTHER_COLOURS)
+    """Each name with the style of its line: what is learned first, and frozen, in colours that nothing else has."""
+    names = sorted(names)
+    kinds: list[tuple[list[str], tuple[str, ...]]] = [
+        ([name for name in names if name.startswith("learned")], (LEARNED_COLOUR,)),
+        ([name for name in names if name.startswith("frozen")], (FROZEN_COLOUR,)),
+        ([name for name in names if not name.startswith(("learned", "frozen"))], OTHER_COLOURS),
+    ]
     return [
         (name, {"color": colours[at % len(colours)], "linestyle": LINES[at // len(colours) % len(LINES)]})
-        for at, name in enumerate(ordered)
+        for members, colours in kinds
+        for at, name in enumerate(members)
     ]
 
 
@@ -123,7 +129,7 @@ def group_of(arm: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """What kind of arm it is, and its mark: kinds differ in colour and in shape."""
     if is_learned(arm):
         frozen = arm["method"] == "frozen"
-        name, mark, colour = ("learned, frozen", "D", "#009E73") if frozen else ("learned", "o", LEARNED_COLOUR)
+        name, mark, colour = ("learned, frozen", "D", FROZEN_COLOUR) if frozen else ("learned", "o", LEARNED_COLOUR)
     else:
         longer = arm["name"].endswith(EQUAL_COST_SUFFIX)
         name, mark, colour = ("baseline, equal cost", "^", "#CC79A7") if longer else ("baseline", "s", BASELINE_COLOUR)

@@ -83,6 +83,7 @@ def learned_distribution(
         if name in true_spread:
             axes.axhline(true_spread[name], color="#374151", linestyle="--", linewidth=1.2, label="the shift itself")
         quantity, unit = name.split(SPREAD, 1)
+        unit = {"deg": "degrees", "percent": "%"}.get(unit, unit)
         axes.set_ylim(bottom=0)
         epoch_axis(axes)
         axes.set_ylabel(f"{quantity.replace('_', ' ')} spread ({unit})")

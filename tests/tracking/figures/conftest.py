@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from dabo_ray.tracking.figures import arms, distribution, drawing, epochs, settings
+from dabo_ray.tracking.figures import arms, distribution, drawing, epochs, objectives, settings
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 
@@ -61,6 +61,6 @@ def make_trial():
 def drawn(monkeypatch):
     """The list to which every figure goes before it is saved."""
     figures, save = [], drawing.data_uri
-    for module in (arms, distribution, epochs, settings):
+    for module in (arms, distribution, epochs, objectives, settings):
         monkeypatch.setattr(module, "data_uri", lambda figure: (figures.append(figure), save(figure))[1])
     return figures

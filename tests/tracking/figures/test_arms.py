@@ -56,6 +56,9 @@ def test_the_front_is_drawn_and_names_do_not_overlap(drawn, make_arm):
     axes = drawn[0].axes[0]
     front = axes.lines[0].get_xydata().tolist()
     assert (front[0], front[-1]) == ([1.0, 90.0], [20.0, 90.19])
+    # Also a front of one arm is a line: of what more time does not buy.
+    figures.accuracy_by_cost([make_arm("none", [90.0], cost_ratio=1.0), make_arm("slow", [80.0], cost_ratio=3.0)])
+    assert drawn[1].axes[0].lines[0].get_xydata().tolist() == [[1.0, 90.0], [3.0, 90.0]]
     drawn[0].draw_without_rendering()
     # An annotation's own extent has its arrow in it.
     boxes = sorted((Text.get_window_extent(text) for text in axes.texts), key=lambda box: box.y0)

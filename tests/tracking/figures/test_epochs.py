@@ -40,7 +40,7 @@ def test_learned_distribution_is_mean_and_range_over_seeds(drawn, make_trial, te
     }
     shown = figures.learned_distribution(trials, records, {"rotation_spread_deg": 26.0, "scale_spread_percent": 3.0})
     assert list(shown) == ["rotation_spread_deg"]
-    assert {"learned-1", "rotation spread (deg)", "the shift itself"} <= texts(shown["rotation_spread_deg"])
+    assert {"learned-1", "rotation spread (degrees)", "the shift itself"} <= texts(shown["rotation_spread_deg"])
     line, truth = drawn[0].axes[0].lines
     assert list(truth.get_ydata()) == [26, 26]
     assert line.get_xydata().tolist() == [[1, 12], [2, 20]]
