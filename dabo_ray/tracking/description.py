@@ -26,10 +26,10 @@ def markdown(question: str, summary: Mapping[str, Any], pages: Mapping[str, str]
 
     The answer and the links come first, because MLflow shows no more than the first lines unless it is asked to.
     """
-    answer = f"**{_plain(summary['answer'])}**"
+    answer = f"**{plain(summary['answer'])}**"
     parts = [answer, links(pages), question.strip(), _arms(summary), _comparisons(summary)]
     if summary["budget"]:
-        parts.append(f"Ended early by its budget: {_plain(summary['budget'])}.")
+        parts.append(f"Ended early by its budget: {plain(summary['budget'])}.")
     parts.append(
         f"The whole report is the artifact `report.html` of this run, and `{study_dir / 'report.html'}`; "
         "`summary.json`, `results.csv` and `results.parquet` beside it have every number. "
@@ -48,7 +48,7 @@ def _arms(summary: Mapping[str, Any]) -> str:
         interval = "" if accuracy["ci95"] is None else f" \N{PLUS-MINUS SIGN} {accuracy['ci95']:.2f}"
         seconds = "" if arm["seconds"] is None else duration(arm["seconds"])
         cost = "" if arm["cost_ratio"] is None else f"{arm['cost_ratio']:.2f}"
-        name = _plain(arm["name"])
+        name = plain(arm["name"])
         lines.append(f"| {name} | {accuracy['mean']:.2f}{interval} | {len(arm['seeds'])} | {seconds} | {cost} |")
     return "\n".join(lines)
 
@@ -58,10 +58,10 @@ def _comparisons(summary: Mapping[str, Any]) -> str:
     for c in summary["comparisons"]:
         against = c["against"] if c["against"] == c["reference"] else f"the {c['against']}, {c['reference']}"
         difference = f"{c['difference']:+.2f} points, {p_text(c['p'])}"
-        lines.append(f"- {_plain(c['arm'])} against {_plain(against)}: {difference}, {c['verdict']}")
+        lines.append(f"- {plain(c['arm'])} against {plain(against)}: {difference}, {c['verdict']}")
     return "\n".join(lines)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """The text without what Markdown would take for its own."""
     return "".join(f"\\{letter}" if letter in "\\`*_|<>[]#" else letter for letter in text)

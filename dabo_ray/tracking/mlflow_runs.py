@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dabo_ray.tracking.description import headline_metrics, links, markdown
+from dabo_ray.tracking.description import headline_metrics, links, markdown, plain
 from dabo_ray.tracking.mlflow_store import LAST_METRIC, Store, now_ms
 from dabo_ray.tracking.mlflow_ui import run_page, view_page
 from dabo_ray.tracking.mlflow_views import arms_view, search_view, searched
@@ -133,7 +133,7 @@ class StudyRuns:
     def _show(self, answer: str, arms: Sequence[str]) -> dict[str, str]:
         """Put views of the study, and above them the answer with links, on the experiment's page; returns the views.
 
-        Only the first line of what stands there is shown unless it is asked for, so the links are in it.
+        Only the first line of what stands there is shown unless it is asked for.
         """
         began = datetime.fromtimestamp(self._parent.info.start_time / 1000)
         of_study = f"of {began:%Y-%m-%d %H:%M}"
@@ -144,7 +144,7 @@ class StudyRuns:
         experiment, words = self.store.experiment_id, {"arms": "Arms side by side", "search": "Trials of the search"}
         pages = {words[of]: view_page(experiment, self._view_key(of)) for of in views}
         everywhere = {**pages, "Results and report": run_page(experiment, self._parent_id)}
-        self.store.log_experiment_tags({"mlflow.note.content": f"{links(everywhere)}\n\n{answer}"})
+        self.store.log_experiment_tags({"mlflow.note.content": f"{links(everywhere)} \N{MIDDLE DOT} {plain(answer)}"})
         return pages
 
     def _view_key(self, of: str) -> str:
