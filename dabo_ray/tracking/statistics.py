@@ -140,8 +140,9 @@ def _corrected(
                 reference=references[hardest]["name"],
                 seeds=len(differences[hardest]),
                 difference=means[hardest],
-                low=low if math.isfinite(low) else None,
-                high=high if math.isfinite(high) else None,
+                # Two percentages differ by 100 points at most, which an interval of two seeds does not know.
+                low=max(low, -100.0) if math.isfinite(low) else None,
+                high=min(high, 100.0) if math.isfinite(high) else None,
                 p=p,
                 verdict=verdict,
             )

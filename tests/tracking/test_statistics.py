@@ -99,6 +99,12 @@ def test_against_several_baselines_bounds_and_p_are_those_of_single_tests():
     assert found.high == pytest.approx(min(t.confidence_interval(1 - 0.025 / 3).high for t in lesser))
 
 
+def test_bounds_stay_within_what_accuracies_can_differ_by():
+    found = against([learned([45.0, 90.0]), arm("none", [60.0, 20.0])], BEST_BASELINE)
+    assert scipy.stats.ttest_1samp([-15.0, 70.0], 0).confidence_interval(0.95).high > 500
+    assert (found.low, found.high) == (-100.0, 100.0)
+
+
 def test_only_seeds_that_both_have_are_paired():
     ours = learned([90.0, 99.0, 92.0, 93.0], seeds=[1, 5, 3, 4])
     theirs = arm("none", [89.0, 50.0, 90.5, 92.5], seeds=[1, 2, 3, 4])
