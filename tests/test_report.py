@@ -283,6 +283,14 @@ def test_trials_failures_outcomes_and_provenance(finished):
     assert "not finished" not in finished.page.text
 
 
+def test_a_seed_that_failed_did_not_reach_the_end(finished):
+    (picture,) = [p for p in finished.page.pictures if p["alt"].startswith("Learned rotation spread")]
+    whole = [r for r in finished.results if r.trial.method == "learned" and r.outcome is Outcome.COMPLETE]
+    spreads = [r.metrics["rotation_spread_deg"] for r in whole if r.trial.phase is Phase.FINAL]
+    assert len(spreads) == 5
+    assert f"At the end {np.mean(spreads):.1f} over all seeds" in picture["alt"]
+
+
 def test_hostile_text_stays_text(tmp_path):
     evil = "<script>alert(1)</script>\"'&{{ 7 * 7 }}$x_1"
     study = Study(tmp_path / "digits").choose().conclude(baselines={})

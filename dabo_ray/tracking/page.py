@@ -161,7 +161,8 @@ def _spreads(results: Sequence[TrialResult], records: Records, true_spread: Mapp
         )
         # stn and adversarial have a spread too, and another purpose.
         learned = (r for r in results if r.trial.phase is Phase.FINAL and r.trial.method == LEARNED)
-        final = [value for result in learned if (value := metric(result, name)) is not None]
+        whole = (r for r in learned if r.outcome is Outcome.COMPLETE)
+        final = [value for result in whole if (value := metric(result, name)) is not None]
         if name in true_spread and final:
             caption += (
                 f" At the end {np.mean(final):.1f} over all seeds; "
