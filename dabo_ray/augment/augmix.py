@@ -8,7 +8,7 @@ from torch import Tensor
 from dabo_ray.augment import ops
 from dabo_ray.augment.fixed import OnLevels, Params
 from dabo_ray.augment.mixing import dirichlet
-from dabo_ray.augment.operations import OPERATIONS, Space, apply_each, look_up, to_bytes
+from dabo_ray.augment.operations import OPERATIONS, Space, apply_each, as_levels, look_up
 
 LEVELS = 10
 MAX_DEPTH = 3
@@ -83,7 +83,7 @@ class AugMix(OnLevels):
         operations, magnitudes = look_up(augmix_space(*images.shape[-2:]), entries, bins, negative)
         unused = torch.arange(entries.shape[2]) >= depths[:, :, None]
         operations = operations.masked_fill(unused, OPERATIONS.index("Identity"))
-        levels = images if images.dtype == torch.uint8 else to_bytes(ops.to_levels(images.float()))
+        levels = as_levels(images)
         mixed = levels * ops.per_image(share.to(levels.device, torch.float32))
         for chain in range(self.width):
             changed = levels

@@ -10,17 +10,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.ops import grayscale, per_image, pixel_warp, smooth_inner
+from dabo_ray.augment.ops import Terms, grayscale, per_image, sample, smooth_inner
 
 
-def nearest_warp(levels: Tensor, matrix: Tensor) -> Tensor:
-    """The nearest pixel under a map of pixels, see `ops.rotation_matrix`; zero outside the image."""
-    return pixel_warp(levels, matrix, "nearest")
+def nearest_warp(levels: Tensor, terms: Terms) -> Tensor:
+    """The nearest pixel under a map of pixels, see `ops.pixel_terms`; zero outside the image."""
+    return sample(levels, terms, "nearest")
 
 
-def bilinear_warp(levels: Tensor, matrix: Tensor) -> Tensor:
+def bilinear_warp(levels: Tensor, terms: Terms) -> Tensor:
     """Blend of the four nearest pixels under a map of pixels; zero outside the image."""
-    return pixel_warp(levels, matrix, "bilinear").round_()
+    return sample(levels, terms, "bilinear").round_()
 
 
 def brightness(levels: Tensor, strengths: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ _TONES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 CACHED = 2**17
 """Numbers of the images that are computed together on a CPU: they fit into its cache, where passes are nearly free."""
 
+_WORDS = (torch.complex128, torch.int64, torch.int32, torch.int16, torch.uint8)
+
 OPERATIONS = ("Identity", *_WARPS, *_TONES)
 """Every operation; its place here is its number.
 
@@ -50,21 +52,22 @@ def apply_chain(images: Tensor, operations: Tensor, magnitudes: Tensor, *, bilin
     Returns:
         In [0, 1], of the images' type; float32 for uint8.
     """
-    levels = images if images.dtype == torch.uint8 else to_bytes(ops.to_levels(images.float()))
-    for numbers, strengths in zip(operations.unbind(1), magnitudes.unbind(1), strict=True):
-        levels = apply_each(levels, numbers, strengths, bilinear=bilinear)
-    output = torch.empty_like(levels, dtype=torch.float32)
-    piece = _piece(levels)
-    for part, part_levels in zip(torch.split(output, piece), torch.split(levels, piece), strict=True):
-        part.copy_(part_levels).div_(255)
+    levels = as_levels(images)
+    *earlier, (numbers, strengths) = zip(operations.unbind(1), magnitudes.unbind(1), strict=True)
+    for step in earlier:
+        levels = apply_each(levels, *step, bilinear=bilinear)
+    output = torch.empty(levels.shape, device=levels.device)
+    words = _words(output)
+    for rows, changed in _changed(levels, numbers, strengths, bilinear=bilinear):
+        words.index_copy_(0, rows, _words(changed.div_(255)))
     return output.to(images.dtype) if images.is_floating_point() else output
 
 
 def apply_each(levels: Tensor, operations: Tensor, magnitudes: Tensor, *, bilinear: bool) -> Tensor:
-    """One operation on each image: the images are sorted by operation, and those of one are computed together.
+    """One operation on each image.
 
     Args:
-        levels: (B, C, H, W), uint8.
+        levels: (B, C, H, W), uint8, contiguous.
         operations: (B,) numbers of operations, on the CPU.
         magnitudes: (B,), on the CPU.
         bilinear: see `apply_chain`.
@@ -72,35 +75,68 @@ def apply_each(levels: Tensor, operations: Tensor, magnitudes: Tensor, *, biline
     Returns:
         uint8 as well: a quarter of the memory to move.
     """
-    order = operations.argsort(stable=True)
-    # The sizes of the groups are known on the CPU, so an accelerator is never waited for.
-    counts = operations.bincount(minlength=len(OPERATIONS)).tolist()
-    _, *drawn = torch.split(magnitudes[order], counts)
-    tones = zip(_TONES.values(), drawn[len(_WARPS) :], strict=True)
-    matrices = _warp_matrices(drawn[: len(_WARPS)], *levels.shape[-2:])
-    warp = eight_bit.bilinear_warp if bilinear else eight_bit.nearest_warp
+    output = levels.clone()
+    words = _words(output)
+    for rows, changed in _changed(levels, operations, magnitudes, bilinear=bilinear, kept=False):
+        words.index_copy_(0, rows, _words(to_bytes(changed)))
+    return output
 
-    ordered = levels.index_select(0, order.to(levels.device))
-    changed = [ordered[: counts[0]]]
-    start = counts[0]
-    # All warps are one, with matrices; they come first in the order.
-    for operation, strengths in ((warp, matrices), *tones):
-        strengths = strengths.to(levels.device, torch.float32)
-        for part in torch.split(strengths, _piece(levels)) if len(strengths) else ():
-            changed.append(to_bytes(operation(ordered[start : start + len(part)].float(), part)))
-            start += len(part)
-    return torch.cat(changed).index_select(0, order.argsort().to(levels.device))
+
+def as_levels(images: Tensor) -> Tensor:
+    """The uint8 levels of images that are uint8, or floating point in [0, 1]; contiguous."""
+    levels = images if images.dtype == torch.uint8 else to_bytes(ops.to_levels(images.float()))
+    return levels.contiguous()
 
 
 def to_bytes(levels: Tensor) -> Tensor:
     """Whole numbers in 0..255 as uint8."""
-    # By way of int32 a CPU is twice as fast.
-    return levels.int().byte()
+    # By way of int16 a CPU is twice as fast.
+    return levels.short().byte()
 
 
-def _piece(images: Tensor) -> int:
-    """How many images are computed together."""
-    return max(1, CACHED // images.shape[1:].numel() if images.device.type == "cpu" else len(images))
+def _changed(
+    levels: Tensor, operations: Tensor, magnitudes: Tensor, *, bilinear: bool, kept: bool = True
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows of images that have the same operation, and what it makes of them, float32.
+
+    Without `kept` those that have Identity are left out.
+    """
+    order = operations.argsort(stable=True)
+    # The sizes of the groups are known on the CPU, so an accelerator is never waited for.
+    num_kept, *counts = operations.bincount(minlength=len(OPERATIONS)).tolist()
+    num_warps = sum(counts[: len(_WARPS)])
+    drawn = magnitudes[order]
+    # All warps are one, with matrices; they come after Identity in the order.
+    of_warps = torch.split(drawn[num_kept : num_kept + num_warps], counts[: len(_WARPS)])
+    height, width = levels.shape[-2:]
+    matrices = _warp_matrices(of_warps, height, width).to(levels.device, torch.float32)
+    piece = max(1, CACHED // levels.shape[1:].numel()) if levels.device.type == "cpu" else len(levels)
+    parts = zip(*(torch.split(term, piece) for term in ops.pixel_terms(matrices, height, width)), strict=True)
+    warp = eight_bit.bilinear_warp if bilinear else eight_bit.nearest_warp
+    groups = (
+        (_keep, num_kept),
+        (lambda levels, _: warp(levels, next(parts)), num_warps),
+        *zip(_TONES.values(), counts[len(_WARPS) :], strict=True),
+    )
+    steps = [(operation, min(piece, count - done)) for operation, count in groups for done in range(0, count, piece)]
+    sizes = [size for _, size in steps]
+    rows = torch.split(order.to(levels.device), sizes)
+    strengths = torch.split(drawn.to(levels.device, torch.float32), sizes)
+    for (operation, _), group, values in zip(steps, rows, strengths, strict=True):
+        if kept or operation is not _keep:
+            yield group, operation(levels.index_select(0, group).float(), values)
+
+
+def _keep(levels: Tensor, _: Tensor) -> Tensor:
+    return levels
+
+
+def _words(images: Tensor) -> Tensor:
+    """The same memory in as large numbers as fit into a row: a CPU copies images number by number."""
+    if images.device.type != "cpu":
+        return images
+    row = images.shape[-1] * images.element_size()
+    return images.view(next(word for word in _WORDS if row % word.itemsize == 0))
 
 
 def _warp_matrices(magnitudes: Sequence[Tensor], height: int, width: int) -> Tensor:

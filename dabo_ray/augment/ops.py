@@ -14,6 +14,9 @@ from torch.nn.functional import grid_sample
 
 # Shape suffixes: B images, C channels, H height, W width, N = H * W pixels, K = 256 levels.
 
+Terms = tuple[Tensor, Tensor, Tensor]
+"""Of the coordinates at which images are read: what grows along x, what grows along y, the offset."""
+
 
 def affine_warp(images: Tensor, theta: Tensor) -> Tensor:
     """Resample each image under its own affine map.
@@ -27,8 +30,7 @@ def affine_warp(images: Tensor, theta: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     x_W = (torch.arange(width, device=theta.device, dtype=theta.dtype) * 2 + 1) / width - 1
     y_H = (torch.arange(height, device=theta.device, dtype=theta.dtype) * 2 + 1) / height - 1
-    grid = _sampling_grid(theta, x_W, y_H)
-    return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return sample(images, _sampling_terms(theta, x_W, y_H), "bilinear")
 
 
 def nearest_warp(images: Tensor, matrix: Tensor) -> Tensor:
@@ -43,20 +45,29 @@ def nearest_warp(images: Tensor, matrix: Tensor) -> Tensor:
 
 def pixel_warp(images: Tensor, matrix: Tensor, interpolation: str) -> Tensor:
     """`nearest_warp` with another `interpolation`, that of `grid_sample`; its sums are in torchvision's order."""
-    height, width = images.shape[-2:]
-    x_W = torch.arange(width, device=images.device, dtype=images.dtype) - (width - 1) / 2
-    y_H = torch.arange(height, device=images.device, dtype=images.dtype) - (height - 1) / 2
-    half_size = torch.tensor([[width / 2], [height / 2]], dtype=matrix.dtype, device=matrix.device)
-    # Half way between two pixels the last bit decides: cast, divide and sum in torchvision's order.
-    grid = _sampling_grid(matrix.to(images) / half_size.to(images), x_W, y_H)
+    return sample(images, pixel_terms(matrix.to(images), *images.shape[-2:]), interpolation)
+
+
+def pixel_terms(matrix: Tensor, height: int, width: int) -> Terms:
+    """What `sample` adds up under pixel matrices, (B, 2, 3), see `rotation_matrix`."""
+    x_W, y_H = (
+        torch.arange((1 - side) / 2, side / 2, device=matrix.device, dtype=matrix.dtype) for side in (width, height)
+    )
+    # Half way between two pixels the last bit decides: divide and sum in torchvision's order.
+    return _sampling_terms(matrix / matrix.new_tensor([[width / 2], [height / 2]]), x_W, y_H)
+
+
+def sample(images: Tensor, terms: Terms, interpolation: str) -> Tensor:
+    """Read images where the sums of the terms point to, zero outside; `interpolation` as in `grid_sample`."""
+    along_x, along_y, offset = terms
+    grid = (along_x + along_y).add_(offset).permute(0, 2, 3, 1)
     return grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
 
 
-def _sampling_grid(matrix_B23: Tensor, x_W: Tensor, y_H: Tensor) -> Tensor:
-    """Where each output pixel is read, (B, H, W, 2)."""
+def _sampling_terms(matrix_B23: Tensor, x_W: Tensor, y_H: Tensor) -> Terms:
+    """Along x, (B, 2, 1, W), along y, (B, 2, H, 1), and offset, (B, 2, 1, 1)."""
     along_x, along_y, offset = matrix_B23[..., None, None].unbind(dim=2)
-    grid_B2HW = (along_x * x_W + along_y * y_H[:, None]).add_(offset)
-    return grid_B2HW.permute(0, 2, 3, 1)
+    return along_x * x_W, along_y * y_H[:, None], offset
 
 
 def rotation_matrix(angles: Tensor) -> Tensor:

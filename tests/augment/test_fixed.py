@@ -79,6 +79,18 @@ def test_levels_are_images(noise, name: str, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", MADE)
+def test_how_images_lie_in_memory_does_not_matter(noise, name: str) -> None:
+    levels, params = noise(16, 3, 12, 20), MADE[name].draw(16, seeded())
+    expected, expected_of_levels = MADE[name].apply(levels / 255, params), MADE[name].apply_levels(levels, params)
+    channels_last = levels.to(memory_format=torch.channels_last)
+    every_second_column = levels.repeat_interleave(2, dim=3)[..., ::2]
+    for same in (channels_last, every_second_column):
+        assert torch.equal(MADE[name].apply_levels(same, params), expected_of_levels)
+        images = torch.empty_like(same, dtype=torch.float32).copy_(same / 255)
+        torch.testing.assert_close(MADE[name].apply(images, params), expected)
+
+
+@pytest.mark.parametrize("name", MADE)
 def test_only_bytes_are_levels(name: str) -> None:
     with pytest.raises(ValueError, match="give a uint8 batch"):
         MADE[name].apply_levels(torch.rand(4, 3, 8, 8), MADE[name].draw(4, seeded()))
