@@ -91,6 +91,24 @@ class OnLevels(FixedAugmentation):
         return self.transform(levels, params)
 
 
+class Moving(FixedAugmentation):
+    """A transformation that moves pixels and makes none but zeros: images may be of any type, and stay of it."""
+
+    @abstractmethod
+    def move(self, images: Tensor, params: Params) -> Tensor:
+        """What both `apply` and `apply_levels` do; there are no gradients."""
+
+    def apply(self, images: Tensor, params: Params) -> Tensor:
+        """`move` the pixels."""
+        check_batch(images, params)
+        return self.move(images, params)
+
+    def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
+        """`move` the levels: a quarter of the memory."""
+        check_levels(levels, params)
+        return to_unit(self.move(levels, params))
+
+
 class Compose(FixedAugmentation):
     """One transformation after the other."""
 
@@ -115,12 +133,17 @@ class Compose(FixedAugmentation):
         return images
 
     def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
-        """All steps in their order, of which the first sees the levels."""
-        (first, own), *rest = self._with_params(params)
-        images = first.apply_levels(levels, own)
-        for step, own in rest:
-            images = step.apply(images, own)
-        return images
+        """All steps in their order; levels stay levels as long as pixels are only moved."""
+        check_levels(levels, params)
+        images = levels
+        for step, own in self._with_params(params):
+            if images.is_floating_point():
+                images = step.apply(images, own)
+            elif isinstance(step, Moving):
+                images = step.move(images, own)
+            else:
+                images = step.apply_levels(images, own)
+        return images if images.is_floating_point() else to_unit(images)
 
     def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
         """What the steps make of the labels; no step changes the size of the images."""

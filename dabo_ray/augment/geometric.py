@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from dabo_ray.augment import ops
-from dabo_ray.augment.fixed import Compose, FixedAugmentation, Params, check_batch
+from dabo_ray.augment.fixed import FixedAugmentation, Moving, Params, check_batch
 
 
-class Flip(FixedAugmentation):
+class Flip(Moving):
     """Mirror every second image, on average: left to right, or upside down."""
 
     def __init__(self, *, vertical: bool = False) -> None:
@@ -20,14 +20,16 @@ class Flip(FixedAugmentation):
         """Whether to mirror."""
         return (torch.rand(num_images, generator=generator) < 0.5,)
 
-    def apply(self, images: Tensor, params: Params) -> Tensor:
+    def move(self, images: Tensor, params: Params) -> Tensor:
         """Mirror the chosen images."""
-        check_batch(images, params)
         (mirrored,) = params
-        return torch.where(ops.per_image(mirrored.to(images.device)), images.flip(self.axis), images)
+        rows = mirrored.nonzero().squeeze(1).to(images.device)
+        output = images.detach().clone(memory_format=torch.contiguous_format)
+        ops.words(output).index_copy_(0, rows, ops.words(output.index_select(0, rows).flip(self.axis)))
+        return output
 
 
-class Crop(FixedAugmentation):
+class Crop(Moving):
     """Pad with zeros and crop to the old size at random.
 
     Args:
@@ -41,24 +43,39 @@ class Crop(FixedAugmentation):
         """Where to crop, in [0, 1) of the room there is along y and x."""
         return (torch.rand(num_images, 2, generator=generator),)
 
-    def apply(self, images: Tensor, params: Params) -> Tensor:
+    def move(self, images: Tensor, params: Params) -> Tensor:
         """Crop each image."""
-        check_batch(images, params)
         (corners,) = params
-        height, width = images.shape[-2:]
-        margin_y, margin_x = (side // 8 if self.padding is None else self.padding for side in (height, width))
+        margin_y, margin_x = (side // 8 if self.padding is None else self.padding for side in images.shape[-2:])
         num_places = torch.tensor([2 * margin_y + 1, 2 * margin_x + 1])
-        top, left = (corners * num_places).long().to(images.device).unbind(dim=1)
-        padded = pad(images, (margin_x, margin_x, margin_y, margin_y))
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-        return windows[torch.arange(len(images), device=images.device), :, top, left]
+        top, left = (corners * num_places).long().unbind(dim=1)
+        padded = pad(images.detach(), (margin_x, margin_x, margin_y, margin_y)).contiguous()
+        of_row = padded.shape[-1]
+        of_channel = of_row * padded.shape[-2]
+        of_image = of_channel * padded.shape[1]
+        # From its first to its last pixel a crop is a run of the padded image, equally long wherever it is: copying
+        # runs is several times faster than picking pixels.
+        length = of_image - 2 * margin_y * of_row - 2 * margin_x
+        runs = padded.as_strided((max(0, padded.numel() - length + 1), length), (1, 1))
+        first = torch.arange(len(images)) * of_image + top * of_row + left
+        chosen = runs.index_select(0, first.to(images.device))
+        return chosen.as_strided(images.shape, (length, of_channel, of_row, 1)).contiguous()
 
 
-class FlipCrop(Compose):
+class FlipCrop(Moving):
     """The CIFAR recipe: `Crop`, then `Flip`."""
 
     def __init__(self, *, padding: int | None = None) -> None:
-        super().__init__((Crop(padding=padding), Flip()))
+        self.crop, self.flip = Crop(padding=padding), Flip()
+
+    def draw(self, num_images: int, generator: torch.Generator) -> Params:
+        """Where to crop and whether to mirror."""
+        return self.crop.draw(num_images, generator) + self.flip.draw(num_images, generator)
+
+    def move(self, images: Tensor, params: Params) -> Tensor:
+        """Crop each image and mirror the chosen ones."""
+        corners, mirrored = params
+        return self.flip.move(self.crop.move(images, (corners,)), (mirrored,))
 
 
 class RandomAffine(FixedAugmentation):

@@ -29,8 +29,6 @@ _TONES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 CACHED = 2**17
 """Numbers of the images that are computed together on a CPU: they fit into its cache, where passes are nearly free."""
 
-_WORDS = (torch.complex128, torch.int64, torch.int32, torch.int16, torch.uint8)
-
 OPERATIONS = ("Identity", *_WARPS, *_TONES)
 """Every operation; its place here is its number.
 
@@ -57,9 +55,9 @@ def apply_chain(images: Tensor, operations: Tensor, magnitudes: Tensor, *, bilin
     for step in earlier:
         levels = apply_each(levels, *step, bilinear=bilinear)
     output = torch.empty(levels.shape, device=levels.device)
-    words = _words(output)
+    words = ops.words(output)
     for rows, changed in _changed(levels, numbers, strengths, bilinear=bilinear):
-        words.index_copy_(0, rows, _words(changed.div_(255)))
+        words.index_copy_(0, rows, ops.words(changed.div_(255)))
     return output.to(images.dtype) if images.is_floating_point() else output
 
 
@@ -76,9 +74,9 @@ def apply_each(levels: Tensor, operations: Tensor, magnitudes: Tensor, *, biline
         uint8 as well: a quarter of the memory to move.
     """
     output = levels.clone()
-    words = _words(output)
+    words = ops.words(output)
     for rows, changed in _changed(levels, operations, magnitudes, bilinear=bilinear, kept=False):
-        words.index_copy_(0, rows, _words(to_bytes(changed)))
+        words.index_copy_(0, rows, ops.words(to_bytes(changed)))
     return output
 
 
@@ -129,14 +127,6 @@ def _changed(
 
 def _keep(levels: Tensor, _: Tensor) -> Tensor:
     return levels
-
-
-def _words(images: Tensor) -> Tensor:
-    """The same memory in as large numbers as fit into a row: a CPU copies images number by number."""
-    if images.device.type != "cpu":
-        return images
-    row = images.shape[-1] * images.element_size()
-    return images.view(next(word for word in _WORDS if row % word.itemsize == 0))
 
 
 def _warp_matrices(magnitudes: Sequence[Tensor], height: int, width: int) -> Tensor:

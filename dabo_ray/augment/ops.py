@@ -14,6 +14,8 @@ from torch.nn.functional import grid_sample
 
 # Shape suffixes: B images, C channels, H height, W width, N = H * W pixels, K = 256 levels.
 
+_WORDS = (torch.complex128, torch.int64, torch.int32, torch.int16, torch.uint8)
+
 Terms = tuple[Tensor, Tensor, Tensor]
 """Of the coordinates at which images are read: what grows along x, what grows along y, the offset."""
 
@@ -203,6 +205,17 @@ def to_levels(images: Tensor) -> Tensor:
 def to_unit(levels: Tensor) -> Tensor:
     """uint8 levels as float32 in [0, 1]."""
     return levels.float().div_(255)
+
+
+def words(images: Tensor) -> Tensor:
+    """The same memory in as large numbers as fit into a row; of contiguous images, for copying whole ones.
+
+    A CPU copies images to given places number by number, so that the type decides how long it takes.
+    """
+    if images.device.type != "cpu":
+        return images
+    row = images.shape[-1] * images.element_size()
+    return images.view(next(word for word in _WORDS if row % word.itemsize == 0))
 
 
 def per_image(values: Tensor) -> Tensor:

@@ -91,6 +91,12 @@ def test_how_images_lie_in_memory_does_not_matter(noise, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MADE)
+def test_no_images_give_none(name: str) -> None:
+    levels = torch.zeros(0, 3, 8, 8, dtype=torch.uint8)
+    assert MADE[name].apply_levels(levels, MADE[name].draw(0, seeded())).shape == levels.shape
+
+
+@pytest.mark.parametrize("name", MADE)
 def test_only_bytes_are_levels(name: str) -> None:
     with pytest.raises(ValueError, match="give a uint8 batch"):
         MADE[name].apply_levels(torch.rand(4, 3, 8, 8), MADE[name].draw(4, seeded()))
