@@ -127,19 +127,18 @@ def hue(images: Tensor, shifts: Tensor) -> Tensor:
     red, green, blue = images.unbind(dim=1)
     high, low = images.amax(dim=1), images.amin(dim=1)
     span = high - low
+    # As weights of 0 or 1 masks are several times faster than with torch.where on the CPU.
+    is_grey, is_red, is_green = (differences.detach().ge_(0) for differences in (low - high, red - high, green - high))
     # Grey has no hue; any divisor but zero keeps its gradient finite.
-    divisor = torch.where(span == 0, torch.ones_like(span), span)
-    sextant = torch.where(
-        high == red,
-        (green - blue) / divisor,
-        torch.where(high == green, (blue - red) / divisor + 2, (red - green) / divisor + 4),
-    )
-    turned = sextant + 6 * shifts[:, None, None]
+    divisor = span + is_grey
+    blueish = torch.add(red - green, divisor, alpha=4)
+    greenish = torch.add(blue - red, divisor, alpha=2)
+    circles = blueish.lerp(greenish, is_green).lerp(green - blue, is_red) / (6 * divisor)
     # How far each channel is below the highest one, as a share of the span, is a trapezoid in the hue.
-    offsets = torch.tensor([5.0, 3.0, 1.0], dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    position = torch.remainder(turned[:, None] + offsets, 6.0)
-    depth = torch.minimum(position, 4 - position).clamp(0, 1)
-    return high[:, None] - span[:, None] * depth
+    offsets = shifts[:, None] - torch.arange(3, dtype=images.dtype, device=images.device) / 3
+    circles = circles[:, None] + offsets[:, :, None, None]
+    depth = (circles - circles.round()).abs().mul_(6).sub_(1).clamp(0, 1)
+    return torch.addcmul(high[:, None], span[:, None], depth, value=-1)
 
 
 def sharpness(images: Tensor, factors: Tensor) -> Tensor:
@@ -246,4 +245,4 @@ def smooth_inner(images: Tensor) -> Tensor:
 
 def _blend(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:
     share = per_image(factors)
-    return (images * share + others * (1 - share)).clamp(0, 1)
+    return (images * share).add_(others * (1 - share)).clamp(0, 1)
