@@ -7,13 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.fixed import FixedAugmentation, Params, check_batch
+from dabo_ray.augment.fixed import FixedAugmentation, Moving, Params, check_batch, check_levels
+from dabo_ray.augment.ops import to_unit
 
 ATTEMPTS = 10
 """Rectangles that are tried for an image before it stays whole, as in torchvision."""
 
 
-class Cutout(FixedAugmentation):
+class Cutout(Moving):
     """Blacken a square whose centre is any pixel; what lies outside the image is lost.
 
     Args:
@@ -29,14 +30,13 @@ class Cutout(FixedAugmentation):
         """The centre, in [0, 1) of height and width."""
         return (torch.rand(num_images, 2, generator=generator, dtype=torch.float64),)
 
-    def apply(self, images: Tensor, params: Params) -> Tensor:
+    def move(self, images: Tensor, params: Params) -> Tensor:
         """Blacken a square of each image."""
-        check_batch(images, params)
         (centres,) = params
         sides = torch.tensor(images.shape[-2:])
         size = int(sides.min()) // 2 if self.size is None else self.size
         first = (centres * sides).floor().long() - size // 2
-        return images.masked_fill(inside(first, first + size, images), 0)
+        return images * (1 - inside(first, first + size, images))
 
 
 class RandomErasing(FixedAugmentation):
@@ -73,6 +73,19 @@ class RandomErasing(FixedAugmentation):
     def apply(self, images: Tensor, params: Params) -> Tensor:
         """Paint the first rectangle of each image that fits."""
         check_batch(images, params)
+        painted = self._painted(images, params)
+        return self._filled(images * (1 - painted), painted)
+
+    def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
+        """`apply` to levels, which are blackened first: a quarter of the memory."""
+        check_levels(levels, params)
+        painted = self._painted(levels, params)
+        return self._filled(to_unit(levels * (1 - painted)), painted)
+
+    def _filled(self, blackened: Tensor, painted: Tensor) -> Tensor:
+        return blackened.add_(painted.to(blackened), alpha=self.value) if self.value else blackened
+
+    def _painted(self, images: Tensor, params: Params) -> Tensor:
         chosen, areas, aspects, corners = params
         sides = torch.tensor(images.shape[-2:])
         pixels = areas * sides.prod()
@@ -81,21 +94,23 @@ class RandomErasing(FixedAugmentation):
         first_fit = fits.long().argmax(dim=1)
         shape = shapes[torch.arange(len(shapes)), first_fit] * (chosen & fits.any(dim=1))[:, None]
         first = (corners * (sides - shape + 1)).floor().long()
-        return images.masked_fill(inside(first, first + shape, images), self.value)
+        return inside(first, first + shape, images)
 
 
 def inside(first: Tensor, end: Tensor, images: Tensor) -> Tensor:
-    """The pixels of a rectangle in each image, (B, 1, H, W).
+    """The pixels of a rectangle in each image, (B, 1, H, W) of the images' type: 1 within, 0 elsewhere.
+
+    To multiply by it is several times faster on a CPU than to choose by a mask of booleans.
 
     Args:
         first: (B, 2) first row and column.
         end: (B, 2) the row and the column after the last.
-        images: (B, C, H, W), for the size and the device.
+        images: (B, C, H, W), for the size, the type and the device.
     """
     first, end = first.to(images.device), end.to(images.device)
     masks = []
     for axis, side in enumerate(images.shape[-2:]):
         place = torch.arange(side, device=images.device)
-        masks.append((place >= first[:, axis, None]) & (place < end[:, axis, None]))
+        masks.append(((place >= first[:, axis, None]) & (place < end[:, axis, None])).to(images.dtype))
     rows, columns = masks
-    return rows[:, None, :, None] & columns[:, None, None, :]
+    return rows[:, None, :, None] * columns[:, None, None, :]

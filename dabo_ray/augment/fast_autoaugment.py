@@ -132,4 +132,5 @@ def _cut_out(images: Tensor, sizes: Tensor, centres: Tensor, chosen: Tensor) -> 
     colour = torch.tensor(FILL, dtype=images.dtype, device=images.device) / 255
     if images.shape[1] == 1:
         colour = colour.mean(dim=0, keepdim=True)
-    return torch.where(inside(first, end, images), colour[:, None, None], images)
+    painted = inside(first, end, images)
+    return (images * (1 - painted)).add_(colour[:, None, None] * painted)
