@@ -84,13 +84,14 @@ class AugMix(OnLevels):
         unused = torch.arange(entries.shape[2]) >= depths[:, :, None]
         operations = operations.masked_fill(unused, OPERATIONS.index("Identity"))
         levels = as_levels(images)
-        mixed = levels * ops.per_image(share.to(levels.device, torch.float32))
-        for chain in range(self.width):
-            changed = levels
-            for step in range(entries.shape[2]):
-                numbers, strengths = operations[:, chain, step], magnitudes[:, chain, step]
-                changed = apply_each(changed, numbers, strengths, bilinear=True)
-            mixed.addcmul_(changed.float(), ops.per_image(weights[:, chain].to(mixed)))
+        # The chains of all images are one batch, chain by chain.
+        changed = levels.repeat(self.width, 1, 1, 1)
+        for step in range(entries.shape[2]):
+            numbers, strengths = (values[:, :, step].T.flatten() for values in (operations, magnitudes))
+            changed = apply_each(changed, numbers, strengths, bilinear=True)
+        mixed = levels.float().mul_(ops.per_image(share.to(levels.device, torch.float32)))
+        for chain, weight in zip(changed.chunk(self.width), weights.unbind(1), strict=True):
+            mixed.addcmul_(chain.float(), ops.per_image(weight.to(mixed)))
         # Shares sum to one only up to rounding, and torchvision cuts what it mixes to 8 bits.
         mixed.floor_().clamp_(0, 255).div_(255)
         return mixed.to(images.dtype) if images.is_floating_point() else mixed
