@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dabo_ray.config import Choice, FloatRange, IntRange, Study
-from dabo_ray.config.baselines import tuned
+from dabo_ray.config.baselines import label_of, tuned
 
 
 def describe_plan(study: Study) -> str:
@@ -57,7 +57,9 @@ def _augmenter_words(study: Study) -> str:
         words = f"{config.name}, {config.depth or 1} x {config.hidden} hidden units"
     if config.operations:
         words += f", {', '.join(config.operations)} alone"
-    return words if config.conditioning == "none" else f"{words}, by the {config.conditioning}"
+    if config.conditioning != "none":
+        words += f", by the {config.conditioning}"
+    return f"{words}, after {', '.join(map(label_of, config.base))}" if config.base else words
 
 
 def _data_words(study: Study) -> str:

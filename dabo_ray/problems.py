@@ -81,10 +81,10 @@ def _in_schema(loc: Loc) -> Loc:
         return tuple(part for part in loc[: size + 1] if part != PLAIN)
     if loc[:2] in {("search", "objective"), ("search", "constraints"), ("search", "enqueue")}:
         return loc[:2]
-    if loc[0] == "baselines":
+    if loc[0] == "baselines" or loc[:2] == ("augmenter", "base"):
         loc = tuple(part for part in loc if part != PLAIN)
-        # The numbers of an interval are one value; steps and baselines are not.
-        return loc[:-1] if isinstance(loc[-1], int) and loc[-2] not in ("baselines", "steps") else loc
+        # The numbers of an interval are one value; baselines and steps are not.
+        return loc[:-1] if isinstance(loc[-1], int) and loc[-2] not in ("baselines", "steps", "base") else loc
     return loc[:2] if loc[0] in ("resources", "augmenter") else loc
 
 

@@ -59,12 +59,13 @@ def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
 
 def with_absolute_paths(study: Study) -> Study:
     """The study as processes read it that were started in another folder; addresses such as `s3://` stay."""
-    data, classifier = study.data, study.classifier
+    data, classifier, augmenter = study.data, study.classifier, study.augmenter
     places = {name: _absolute(getattr(data, name)) for name in ("root", "cache", "fold")}
     return study.model_copy(
         update={
             "data": data.model_copy(update=places),
             "classifier": classifier.model_copy(update={"weights": _absolute(classifier.weights)}),
+            "augmenter": augmenter.model_copy(update={"base": [_with_absolute_path(step) for step in augmenter.base]}),
             "baselines": [_with_absolute_path(step) for step in study.baselines],
         }
     )

@@ -63,6 +63,12 @@ def test_space(entry: dict[str, Any], words: str):
     assert plan["augmenter.hidden:"].strip() == f"augmenter.hidden: {words}"
 
 
+def test_base():
+    base = ["flip", {"name": "crop", "padding": 2, "label": "small_crop"}]
+    assert "hidden units, after flip, small_crop; inner_steps" in lines(augmenter={"base": base})["augmenter"]
+    assert "after" not in lines()["augmenter"]
+
+
 def test_data_and_shift():
     data = {"name": "digits", "num_labels": 200, "shift": {"rotation": 45, "translation": 0.1, "zoom_in": 0.5}}
     words = lines(data=data)["data"]

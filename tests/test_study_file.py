@@ -131,6 +131,22 @@ def test_names_that_look_like_other_values_read_back(tmp_path: Path, name: str):
         (MINIMAL + "augmenter: {hidden: [6, 60], depth: 1}\n", "augmenter", ["depth is 1", "2 layers", "remove depth"]),
         (MINIMAL + "augmenter: {operations: [hue]}\n", "augmenter", ["['hue']", "affine has rotation, scale"]),
         (MINIMAL + "augmenter: {operations: []}\n", "augmenter.operations", ["a list", "null"]),
+        (MINIMAL + "augmenter: {base: flip}\n", "augmenter.base", ["'flip' (text)", "a list", "'crop'"]),
+        (MINIMAL + "augmenter: {base: [flip, fliip]}\n", "augmenter.base.1", ["'fliip'", "'flip'", "{name: ..., and"]),
+        (MINIMAL + "augmenter: {base: [{name: crop, padding: 0}]}\n", "augmenter.base.0.padding", ["at least 1"]),
+        (MINIMAL + "augmenter: {base: [{name: flip, verical: true}]}\n", "augmenter.base.0.verical", ["vertical?"]),
+        (
+            MINIMAL + "augmenter: {base: [flip, mixup]}\n",
+            "augmenter.base",
+            ["nor mixup or cutmix", "one class"],
+        ),
+        (MINIMAL + "augmenter: {base: [{name: cutmix}]}\n", "augmenter.base", ["neither compositions", "cutmix"]),
+        (MINIMAL + "augmenter: {base: [stn]}\n", "augmenter.base", ["nor networks", "hand-made"]),
+        (
+            MINIMAL + "augmenter: {base: [{name: compose, steps: [flip]}]}\n",
+            "augmenter.base",
+            ["neither compositions", "hand-made"],
+        ),
         (MINIMAL + "augmenter: {noise: 5}\n", "augmenter", ["noise is 5", "needs 6 dimensions"]),
         (MINIMAL + "augmenter: {dropout: 1.0}\n", "augmenter.dropout", ["at least 0 and under 1"]),
         (MINIMAL + "baselines: [{name: foo}]\n", "baselines.0", ["the name 'foo'", "randaugment", "compose"]),
@@ -197,6 +213,7 @@ def test_one_problem_for_an_entry_of_the_space(tmp_path: Path, entry: str):
         ("augmenter.hiden: {int: [1, 3]}", "augmenter.hiden", ["did you mean augmenter.hidden?"]),
         ("hidden: {int: [1, 3]}", "hidden", ["did you mean augmenter.hidden?"]),
         ("data.num_labels: {int: [10, 30]}", "data.num_labels", ["not a setting that can be searched"]),
+        ("augmenter.base: {choice: [flip, crop]}", "augmenter.base", ["may draw augmenter.base 'flip'", "a list"]),
         ("bilevel.truncation: {int: [0, 3]}", "bilevel.truncation", ["may draw bilevel.truncation 0", "from 1 to 64"]),
         ("bilevel.truncation: {int: [1, 99]}", "bilevel.truncation", ["99", "from 1 to 64"]),
         ("bilevel.truncation: {float: [1, 3]}", "bilevel.truncation", ["1.0", "a whole number"]),
@@ -431,8 +448,10 @@ def test_files_of_baselines_are_found_from_other_folders_too(
     policy = {"name": name, "path": "p.json"}
     steps = ["flip", policy]
     baselines = ["none", policy, {"name": "compose", "label": "both", "steps": steps}]
-    study = check_study({"study": "s", "data": {"name": "digits"}, "baselines": baselines}, "here")
+    raw = {"study": "s", "data": {"name": "digits"}, "baselines": baselines, "augmenter": {"base": steps}}
+    study = check_study(raw, "here")
     found = with_absolute_paths(study)
+    assert to_dict(found)["augmenter"]["base"][1]["path"] == str(tmp_path / "p.json")
     assert to_dict(found)["baselines"][1]["path"] == str(tmp_path / "p.json")
     assert to_dict(found)["baselines"][2]["steps"][1]["path"] == str(tmp_path / "p.json")
     assert list(found.arms) == list(study.arms)

@@ -78,7 +78,7 @@ def fill_window(training: Training) -> None:
             [part.detach().clone().requires_grad_() for part in parts]
             for parts in (training.weights, training.learner.theta)
         )
-        training.learner.window.append(training._inner_step(number, weights, theta))
+        training.learner.window.append(training.inputs.step(number, weights, theta))
 
 
 def bilevel_steps(training: Training) -> Callable[[], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -10,26 +9,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
-from dabo_ray.augment.fixed import FixedAugmentation, Params
-from dabo_ray.augment.learned import Augmenter, Frozen
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.fixed import FixedAugmentation, Identity
+from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.collectives import Collective
-from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.evaluation import accuracy
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, plain_gradient
 from dabo_ray.bilevel.inner import Sgd, Tensors, Updated, global_norm
+from dabo_ray.bilevel.inputs import Inputs
 from dabo_ray.bilevel.learner import Learner
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batches
-from dabo_ray.seeds import derive
 
 Record = dict[str, float]
-SPREAD_SAMPLES = 4096
-"""Draws from which the learned distribution is described."""
 
 
 class Diverged(Exception):
@@ -45,6 +39,7 @@ class Training:
     Args:
         objective: the classifier and its loss; gives structure and first weights.
         augmentation: of the training images; `learner.augmenter` if it is learned.
+        base: made by hand, of the images before `augmentation` where that is a network.
         learner: of the augmenter, or None.
         fit: batches to train on.
         score: images to judge by.
@@ -60,6 +55,7 @@ class Training:
         objective: Objective,
         augmentation: FixedAugmentation | Augmenter,
         *,
+        base: FixedAugmentation = Identity(),
         learner: Learner | None = None,
         fit: Batches,
         score: Images,
@@ -72,7 +68,6 @@ class Training:
         self.objective = objective
         self.augmentation = augmentation
         self.learner = learner
-        self.fit = fit
         self.score = score
         self.score_name = score_name
         self.schedule = schedule
@@ -84,10 +79,24 @@ class Training:
         self.device = self.weights[0].device
         self.epoch = 0
         self.seconds = 0.0
-        self.problem = InnerProblem(self._augment, objective.loss)
+        self.inputs = Inputs(
+            fit,
+            base,
+            augmentation,
+            schedule=schedule,
+            seed=seed,
+            has_dropout=objective.has_dropout,
+            device=self.device,
+        )
+        self.problem = InnerProblem(self.inputs.augment, objective.loss)
         # Looking at a value of a GPU would stop it at every step.
         self.can_look = self.device.type == "cpu"
         self._first_bad = torch.full((), -1, device=self.device)
+
+    @property
+    def fit(self) -> Batches:
+        """Batches to train on."""
+        return self.inputs.fit
 
     def epochs(self) -> Iterator[Record]:
         """Trains to the end, a record after each epoch.
@@ -125,14 +134,14 @@ class Training:
         record = {
             name: float(total) / (len(self.fit) if name == "train_loss" else updates) for name, total in totals.items()
         }
-        record["learning_rate"] = self._step_size((self.epoch + 1) * len(self.fit) - 1)
+        record["learning_rate"] = self.inputs.step_size((self.epoch + 1) * len(self.fit) - 1)
         if self.learner is not None:
-            record |= self.learner.signal_to_noise() | self.spread(self.learner.augmenter)
+            record |= self.learner.signal_to_noise() | self.inputs.spread(self.learner.augmenter)
         return record
 
     def step(self, number: int) -> dict[str, Tensor]:
         """One update of the classifier and, when it is due, one of the augmenter; what to record, on the device."""
-        step = self._inner_step(number, self.weights, self.learner.theta if self.learner is not None else [])
+        step = self.inputs.step(number, self.weights, self.learner.theta if self.learner is not None else [])
         learner = self.learner if self.learner is not None and self.learner.is_due_after(number) else None
         index = number % len(self.fit)
         latest = None
@@ -177,57 +186,6 @@ class Training:
         if index >= 0:
             raise Diverged(f"diverged at epoch {self.epoch + 1}, step {index + 1}")
 
-    def _inner_step(self, number: int, weights: Tensors, theta: Tensors) -> InnerStep:
-        """The update of this number, counted from 0: all but the weights follow from the number and the seeds."""
-        batch = self.fit[number]
-        generator = torch.Generator().manual_seed(derive(self.seed, "augment", number))
-        params = [self.fit.share.of(part) for part in self.augmentation.draw(batch.size, generator)]
-        # What is made by hand takes the bytes as they are.
-        is_network = isinstance(self.augmentation, Augmenter | Frozen)
-        images, labels = to_unit(batch.images) if is_network else batch.images, batch.labels
-        if isinstance(self.augmentation, FixedAugmentation):
-            labels = self.augmentation.targets(labels, images, tuple(params))
-        else:
-            params = [part.to(self.device, non_blocking=True) for part in params]
-        if isinstance(self.augmentation, Augmenter | Frozen):
-            params += self.augmentation.context(images, batch.labels)
-        masks = None
-        if self.objective.has_dropout:
-            masks = Masks(derive(self.seed, "dropout", number), self.fit.share, batch.size)
-        return InnerStep(
-            weights=weights,
-            theta=theta,
-            images=images,
-            labels=labels,
-            params=tuple(params),
-            size=batch.size,
-            lr=self._step_size(number),
-            masks=masks,
-        )
-
-    def _step_size(self, number: int) -> float:
-        return self.schedule.step_size(number, len(self.fit))
-
-    def _augment(self, theta: Tensors, images: Tensor, params: Params) -> Tensor:
-        if isinstance(self.augmentation, Frozen):
-            return self.augmentation.apply(images, params)
-        if isinstance(self.augmentation, FixedAugmentation):
-            return self.augmentation.apply_levels(images, params)
-        names = [name for name, _ in self.augmentation.named_parameters()]
-        augmented: Tensor = functional_call(self.augmentation, dict(zip(names, theta, strict=True)), (images, *params))
-        return augmented
-
-    def spread(self, augmenter: Augmenter) -> Record:
-        """The augmenter's distribution, from the same draws every time so that epochs can be compared."""
-        generator = torch.Generator().manual_seed(derive(self.seed, "spread"))
-        params = [part.to(self.device) for part in augmenter.draw(SPREAD_SAMPLES, generator)]
-        if augmenter.conditioning != "none":
-            batch = self.fit[0]
-            rows = torch.arange(SPREAD_SAMPLES, device=self.device) % len(batch.labels)
-            params += [part[rows] for part in augmenter.context(to_unit(batch.images), batch.labels)]
-        described = augmenter.spread(*params)
-        return {name: value for name, value in described.items() if math.isfinite(value)}
-
     def state_dict(self) -> dict[str, Any]:
         """All that the following epochs depend on."""
         return {
@@ -252,7 +210,7 @@ class Training:
             for number, kept in enumerate(window, start=self.epoch * len(self.fit) - len(window)):
                 weights, theta = (_leaves(kept[name], self.device) for name in ("weights", "theta"))
                 grads = [part.to(self.device) for part in kept["grads"]]
-                self.learner.window.append(replace(self._inner_step(number, weights, theta), grads=grads))
+                self.learner.window.append(replace(self.inputs.step(number, weights, theta), grads=grads))
 
 
 def _leaves(tensors: Iterable[Tensor], device: torch.device | None = None) -> Tensors:

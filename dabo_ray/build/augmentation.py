@@ -85,6 +85,16 @@ def make_augmenter(config: AugmenterConfig, num_classes: int) -> Augmenter:
     )
 
 
+def make_base(config: AugmenterConfig, num_classes: int) -> FixedAugmentation:
+    """What is done by hand to the images that an augmenter is given.
+
+    Raises:
+        PolicyError: the file of a policy cannot be read or holds none.
+    """
+    steps = [make_baseline(arm_of(step), num_classes) for step in config.base]
+    return Compose(steps) if steps else Identity()
+
+
 def make_baseline(arm: Settings, num_classes: int) -> FixedAugmentation:
     """A hand-made augmentation with its settings; raises as `make_augmentation` does."""
     return BASELINES[arm.name](num_classes, **{key: getattr(arm, key) for key in arm.settings()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dabo_ray.build.augmentation import BASELINES, make_baseline
+from dabo_ray.build.augmentation import BASELINES, make_base, make_baseline
 from dabo_ray.build.classifier import make_classifier
 from dabo_ray.config import Study
 from dabo_ray.data.splits import Pools
@@ -21,5 +21,6 @@ def check_files(study: Study, pools: Pools) -> None:
     for arm in study.arms.values():
         if arm.name in BASELINES:
             make_baseline(arm, pools.num_classes)
+    make_base(study.augmenter, pools.num_classes)
     if study.classifier.weights:
         make_classifier(study.classifier, pools, study.seed, torch.device("cpu"))

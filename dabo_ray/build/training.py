@@ -10,7 +10,7 @@ from dabo_ray.bilevel.collectives import Collective, OneWorker
 from dabo_ray.bilevel.loop import Training
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
-from dabo_ray.build.augmentation import make_augmentation
+from dabo_ray.build.augmentation import make_augmentation, make_base
 from dabo_ray.build.classifier import make_classifier, make_sgd
 from dabo_ray.build.learner import make_learner
 from dabo_ray.config import Study
@@ -82,6 +82,7 @@ def make_training(
             bfloat16=config.precision == "bfloat16",
         ),
         augmentation,
+        base=make_base(study.augmenter, pools.num_classes),
         learner=learner,
         fit=fit,
         score=roles.score,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -60,7 +60,7 @@ class Composition(Arm):
 
     @model_validator(mode="after")
     def _steps_are_hand_made(self) -> Self:
-        if any(isinstance(arm_of(step), Network | Composition) for step in self.steps):
+        if not are_hand_made(self.steps):
             raise ValueError("steps may be neither compositions nor networks; name hand-made augmentations")
         return self
 
@@ -135,6 +135,11 @@ def combinations_of(arm: Settings) -> Iterator[dict[str, Value]]:
 def numbered(label: str, number: int) -> str:
     """What a trial of a tuned baseline is called."""
     return f"{label}-{number:02d}"
+
+
+def are_hand_made(steps: Sequence[Step]) -> bool:
+    """Whether these may stand one after the other: neither compositions nor networks."""
+    return not any(isinstance(arm_of(step), Network | Composition) for step in steps)
 
 
 def mixes_images(step: Step) -> bool:

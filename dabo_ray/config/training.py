@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from dabo_ray.config.baselines import Step, are_hand_made, mixes_images
 from dabo_ray.config.section import Count, NotNegative, PartOrAll, Positive, Section
 
 
@@ -112,6 +113,10 @@ class Augmenter(Section):
     translation; `affine_matrix`: linear, translation; with `_color` also brightness, contrast, saturation, hue;
     `policy`: those of `affine_color` and flip, sharpness, autocontrast, equalize, posterize, solarize, erase."""
 
+    base: list[Step] = []
+    """Made by hand, one step after the other, to training images before the augmenter has them: names, or sections with
+    settings, as in `baselines`. In every arm with an augmenter, frozen ones too; without steps that mix images."""
+
     hidden: Count | Annotated[list[Count], Field(min_length=1)] = 32
     """Units of each hidden layer, or a list with the units of each (`[6, 60]`)."""
 
@@ -147,6 +152,16 @@ class Augmenter(Section):
 
     budget: Positive = 0.1
     """For the baseline `adversarial`: largest root mean square change of a pixel, of values from 0 to 1."""
+
+    @field_validator("base")
+    @classmethod
+    def _keeps_labels(cls, base: list[Step]) -> list[Step]:
+        if not are_hand_made(base) or any(map(mixes_images, base)):
+            raise ValueError(
+                "steps may be neither compositions nor networks nor mixup or cutmix, since the augmenter is given "
+                "images of one class each; name hand-made augmentations"
+            )
+        return base
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

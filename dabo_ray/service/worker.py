@@ -177,13 +177,16 @@ def _keep_what_was_learned(training: Training, augmenter: Augmenter, order: Orde
 def draw_samples(augmenter: Augmenter, training: Training, path: Path) -> None:
     """Draws training images beside what the augmenter makes of them."""
     batch = training.fit[0]
-    images = to_unit(batch.images[:SAMPLE_ROWS])
-    rows = images.repeat_interleave(SAMPLE_COLUMNS, 0)
+    images = batch.images[:SAMPLE_ROWS]
+    levels = images.repeat_interleave(SAMPLE_COLUMNS, 0)
     generator = torch.Generator().manual_seed(derive(training.seed, "samples"))
     labels = batch.labels[:SAMPLE_ROWS].repeat_interleave(SAMPLE_COLUMNS, 0)
-    drawn = [part.to(rows.device) for part in augmenter.draw(len(rows), generator)]
+    drawn = [part.to(levels.device) for part in augmenter.draw(len(levels), generator)]
+    base = training.inputs.base
+    rows = base.apply_levels(levels, base.draw(len(levels), generator))
     augmented = augmenter(rows, *drawn, *augmenter.context(rows, labels))
-    sample_grid(_as_bytes(images), _as_bytes(augmented).reshape(len(images), SAMPLE_COLUMNS, *_hwc(images)), path)
+    tiles = _as_bytes(augmented).reshape(len(images), SAMPLE_COLUMNS, *_hwc(images))
+    sample_grid(_as_bytes(to_unit(images)), tiles, path)
 
 
 def _hwc(images: torch.Tensor) -> tuple[int, int, int]:

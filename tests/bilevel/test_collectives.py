@@ -14,7 +14,8 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 
 from dabo_ray.augment.affine import MatrixAugmenter
-from dabo_ray.augment.geometric import Flip
+from dabo_ray.augment.fixed import FixedAugmentation, Identity
+from dabo_ray.augment.geometric import Flip, FlipCrop
 from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.collectives import Collective, OneWorker, ProcessGroup
 from dabo_ray.bilevel.direct import Direct
@@ -66,6 +67,7 @@ def training(
     hypergradient: Hypergradient = adjoint_hypergradient,
     direct: bool = False,
     budget: float | None = None,
+    base: FixedAugmentation = Identity(),
 ) -> Training:
     torch.manual_seed(0)
     small = SmallCnn((1, 8, 8), 10, width=8)
@@ -95,6 +97,7 @@ def training(
     return Training(
         Objective(nn.Sequential(Normalize.of(part(0, 200).images), body).double(), label_smoothing=label_smoothing),
         augmenter if learned else Flip(),
+        base=base,
         learner=learner if learned else None,
         fit=Batches(part(0, 90), batch, 0, share, torch.device("cpu")),
         score=part(300, 403),
@@ -115,12 +118,13 @@ CASES: dict[str, dict[str, Any]] = {
     "K = 3, options": {"truncation": 3, "dropout": 0.3, "clip_norm": 0.3, "label_smoothing": 0.1},
     "K = 3, unrolled": {"truncation": 3, "clip_norm": 0.3, "hypergradient": unrolled_hypergradient},
     "K = 3, estimated": {"truncation": 3, "dropout": 0.3, "clip_norm": 0.3, "estimate": True},
+    "K = 3, after a base": {"truncation": 3, "estimate": True, "base": FlipCrop()},
     "stn": {"direct": True},
     "adversarial": {"direct": True, "budget": 0.2},
     "flip, uneven": {"truncation": 1, "batch": 13, "learned": False},
     "batch norm": {"truncation": 3, "batch": 16, "batch_norm": True},
 }
-RESUMED = ["K = 3", "K = 3, options", "stn", "batch norm"]
+RESUMED = ["K = 3", "K = 3, options", "K = 3, after a base", "stn", "batch norm"]
 WITHOUT_STATISTICS = [name for name in CASES if name != "batch norm"]
 
 

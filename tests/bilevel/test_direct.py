@@ -57,7 +57,7 @@ def theta(run: Training) -> list[Tensor]:
 
 def rms_change(run: Training, number: int = 0) -> float:
     assert run.learner is not None
-    step = run._inner_step(number, run.weights, run.learner.theta)
+    step = run.inputs.step(number, run.weights, run.learner.theta)
     with torch.no_grad():
         return float((run.learner.augmenter(step.images, *step.params) - step.images).square().mean().sqrt())
 
@@ -67,7 +67,7 @@ def of_loss(run: Training) -> list[Tensor]:
     assert run.learner is not None
     augmenter, net = run.learner.augmenter, run.objective.classifier.train()
     batch = run.fit[0]
-    params = run._inner_step(0, [], []).params
+    params = run.inputs.step(0, [], []).params
     loss = cross_entropy(net(augmenter(to_unit(batch.images), *params)), batch.labels)
     return list(torch.autograd.grad(loss, list(augmenter.parameters())))
 

@@ -64,6 +64,7 @@ def augmenter() -> MatrixAugmenter:
 def training(
     augmentation: FixedAugmentation | MatrixAugmenter,
     *,
+    base: FixedAugmentation = Identity(),
     inner_steps: int = 1,
     truncation: int = 1,
     epochs: int = 3,
@@ -89,6 +90,7 @@ def training(
     return Training(
         Objective(network(batch_norm=batch_norm).to(device)),
         augmentation,
+        base=base,
         learner=outer,
         fit=Batches(part(0, 90), BATCH, derive(seed, "fit"), Share(), device),
         score=part(300, 400),
@@ -139,6 +141,7 @@ class OrdinaryLoop:
             if isinstance(run.augmentation, FixedAugmentation):
                 images = run.augmentation.apply(images, params)
             else:
+                images = run.inputs.base(images, torch.Generator().manual_seed(derive(run.seed, "base", number)))
                 like = copy.deepcopy(run.augmentation)
                 for weight, value in zip(like.parameters(), thetas[number], strict=True):
                     weight.data = value
@@ -172,9 +175,12 @@ def test_without_an_outer_problem_it_is_ordinary_training(made: FixedAugmentatio
     assert_equals(run, OrdinaryLoop(run, None))
 
 
-@pytest.mark.parametrize(("inner_steps", "truncation"), [(1, 1), (1, 3), (4, 1), (4, 3), (2, 7)])
-def test_with_one_the_classifier_trains_as_ordinarily_on_the_same_augmenters(inner_steps, truncation) -> None:
-    run = training(augmenter(), inner_steps=inner_steps, truncation=truncation)
+@pytest.mark.parametrize(
+    ("inner_steps", "truncation", "base"),
+    [(1, 1, Identity()), (1, 3, Identity()), (4, 1, Identity()), (4, 3, FlipCrop()), (2, 7, Identity())],
+)
+def test_with_one_the_classifier_trains_as_ordinarily_on_the_same_augmenters(inner_steps, truncation, base) -> None:
+    run = training(augmenter(), base=base, inner_steps=inner_steps, truncation=truncation)
     assert run.learner is not None
     learner, thetas, step = run.learner, [], run.step
 
@@ -207,16 +213,16 @@ def test_same_seed_same_records_whatever_the_global_generator() -> None:
 
 def test_epochs_do_not_repeat_noise() -> None:
     run = training(augmenter())
-    noise = torch.cat([run._inner_step(number, [], []).params[0] for number in range(15)])
+    noise = torch.cat([run.inputs.step(number, [], []).params[0] for number in range(15)])
     assert len(torch.unique(noise, dim=0)) == 15 * BATCH
 
 
 @pytest.mark.parametrize("stop", [1, 2])
 @pytest.mark.parametrize("inner_steps", [1, 4])
-@pytest.mark.parametrize("truncation", [1, 3, 8])
-def test_a_resumed_run_is_the_uninterrupted_run(stop: int, inner_steps: int, truncation: int) -> None:
+@pytest.mark.parametrize(("truncation", "base"), [(1, Identity()), (3, Identity()), (3, FlipCrop()), (8, Identity())])
+def test_a_resumed_run_is_the_uninterrupted_run(stop: int, inner_steps: int, truncation: int, base) -> None:
     def begin() -> Training:
-        return training(augmenter(), inner_steps=inner_steps, truncation=truncation)
+        return training(augmenter(), base=base, inner_steps=inner_steps, truncation=truncation)
 
     whole = begin()
     expected = records(whole)
@@ -352,7 +358,7 @@ def test_too_large_a_step_ends_the_run(learned: bool) -> None:
 
 def test_weights_that_overflow_in_the_last_update_do_not_pass_as_trained() -> None:
     run = training(Identity(), epochs=1, lr=1e38, batch_norm=False)
-    run.fit = Batches(part(0, 16), BATCH, 0, Share(), CPU)
+    run.inputs.fit = Batches(part(0, 16), BATCH, 0, Share(), CPU)
     found, message = run_to_divergence(run)
     assert message == "diverged at epoch 1, step 1"
     assert found == []

@@ -135,7 +135,7 @@ def trained(seed: int, *, learned: bool, inner_steps: int, truncation: int) -> l
         seed=seed,
         collective=OneWorker(),
     )
-    start = run.spread(augmenter)
+    start = run.inputs.spread(augmenter)
     return [start, *run.epochs()]
 
 

@@ -27,6 +27,7 @@ StudyMaker = Callable[..., Study]
         ("baselines=[{name: compose, steps: [flip, {name: policy_file, path: absent}]}]", PolicyError),
         ("baselines=[{name: augmenter_file, path: absent}]", AugmenterFileError),
         ("baselines=[{name: compose, steps: [flip, {name: augmenter_file, path: absent}]}]", AugmenterFileError),
+        ("augmenter={base: [flip, {name: policy_file, path: absent}]}", PolicyError),
         ("classifier={name: resnet18_imagenet, weights: absent}", WeightsError),
     ],
 )

@@ -11,9 +11,11 @@ from torch.nn.utils import parameters_to_vector
 
 from dabo_ray.augment import export
 from dabo_ray.augment.augmenters import AUGMENTERS
+from dabo_ray.augment.fixed import Compose, Identity
+from dabo_ray.augment.geometric import Crop, Flip
 from dabo_ray.augment.learned import Augmenter
 from dabo_ray.build import make_study_pools, make_training
-from dabo_ray.build.augmentation import LEARNING
+from dabo_ray.build.augmentation import LEARNING, make_augmenter
 from dabo_ray.config import Study
 from dabo_ray.data.splits import Pools
 from dabo_ray.trials import Phase, Trial
@@ -38,6 +40,24 @@ def test_a_training_has_the_images_of_its_trial(method: str, phase: Phase, study
     assert torch.equal(training.score.images, roles.score.images)
     assert training.score_name == ("test_accuracy" if phase is Phase.FINAL else "select_accuracy")
     assert (training.learner is None) == (method not in LEARNING)
+
+
+@pytest.mark.parametrize("method", ["learned", "random_augmenter", "stn", "adversarial", "frozen"])
+def test_every_arm_with_an_augmenter_has_the_base(method: str, make_study: StudyMaker):
+    study = make_study("augmenter.base=[flip, {name: crop, padding: 2}]", "data.num_labels=100")
+    pools = make_study_pools(study)
+    learned = make_augmenter(study.augmenter, 10) if method == "frozen" else None
+    training = make_training(study, trial(method, Phase.FINAL), pools, learned=learned)
+    base = training.inputs.base
+    assert isinstance(base, Compose)
+    flip, crop = base.steps
+    assert isinstance(flip, Flip) and isinstance(crop, Crop)
+    assert crop.padding == 2
+    assert next(training.epochs())["train_loss"] > 0
+
+
+def test_without_steps_there_is_no_base(study: Study, pools: Pools):
+    assert isinstance(make_training(study, trial("learned", Phase.SEARCH), pools).inputs.base, Identity)
 
 
 @pytest.mark.parametrize("conditioning", ["class", "image"])

@@ -8,16 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from dabo_ray.bilevel.collectives import OneWorker
 from dabo_ray.bilevel.loop import Training
+from dabo_ray.build import make_study_pools, make_training
 from dabo_ray.config import Study
 from dabo_ray.data.loader import Share
 from dabo_ray.service import worker
 from dabo_ray.service.checkpoint import TrialFolder
 from dabo_ray.service.worker import Order, Runner
+from dabo_ray.study_file import with_settings
 from dabo_ray.trials import Phase, Trial
 from tests.service.fake_backend import COSTS
 
@@ -230,6 +233,25 @@ def test_what_baselines_learned_is_kept_too(order, method):
     assert folder.samples.exists() and folder.augmenter.exists()
     assert {"rotation_spread_deg", "augmenter_gradient_norm", "test_accuracy"} <= record.keys()
     assert "outer_loss" not in record
+
+
+def test_the_picture_shows_the_base_too(order, monkeypatch):
+    """An augmenter that moves nothing leaves originals, and the same upside down."""
+    base = [{"name": "flip", "vertical": True}]
+    study = with_settings(order.study, {"augmenter.base": base, "augmenter.centre": "identity"})
+    trial, pools = trial_of("stn"), make_study_pools(study)
+    training = make_training(study, trial, pools)
+    assert training.learner is not None
+    still = training.learner.augmenter
+    monkeypatch.setattr(still, "transform", lambda images, *drawn: images)
+    seen: list[Any] = []
+    monkeypatch.setattr(worker, "sample_grid", lambda *arguments: seen.extend(arguments))
+    worker.draw_samples(still, training, Path("unused"))
+    before, after, _ = seen
+    upright = [[(tile == original).all() for tile in row] for original, row in zip(before, after, strict=True)]
+    turned = [[(tile == original[::-1]).all() for tile in row] for original, row in zip(before, after, strict=True)]
+    assert (np.array(upright) | turned).all()
+    assert 0.2 < np.array(turned).mean() < 0.8
 
 
 def test_what_was_learned_is_frozen(order, tmp_path):

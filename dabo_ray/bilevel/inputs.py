@@ -1,0 +1,113 @@
+"""What an update of the classifier is computed from: all but the weights follows from its number and the seeds."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from dabo_ray.augment.fixed import FixedAugmentation, Params
+from dabo_ray.augment.learned import Augmenter, Frozen
+from dabo_ray.bilevel.dropout import Masks
+from dabo_ray.bilevel.hypergradient import InnerStep
+from dabo_ray.bilevel.inner import Tensors
+from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.data.loader import Batches
+from dabo_ray.seeds import derive
+
+SPREAD_SAMPLES = 4096
+"""Draws from which the learned distribution is described."""
+
+
+class Inputs:
+    """Images, random numbers and step size of every update, counted from 0, and what is made of its images.
+
+    Args:
+        fit: batches to train on.
+        base: made by hand, of the images that a network is given to augment; changes no labels.
+        augmentation: of the training images.
+        schedule: epochs and step sizes.
+        seed: of the random numbers.
+        has_dropout: whether the classifier needs masks.
+        device: where the classifier is.
+    """
+
+    def __init__(
+        self,
+        fit: Batches,
+        base: FixedAugmentation,
+        augmentation: FixedAugmentation | Augmenter,
+        *,
+        schedule: Schedule,
+        seed: int,
+        has_dropout: bool,
+        device: torch.device,
+    ) -> None:
+        self.fit = fit
+        self.base = base
+        self.augmentation = augmentation
+        self.schedule = schedule
+        self.seed = seed
+        self.has_dropout = has_dropout
+        self.device = device
+
+    def step(self, number: int, weights: Tensors, theta: Tensors) -> InnerStep:
+        """The update of this number, from weights of the classifier and of the augmenter."""
+        batch = self.fit[number]
+        params = self._draw(self.augmentation, "augment", number, batch.size)
+        images, labels = batch.images, batch.labels
+        if isinstance(self.augmentation, Augmenter | Frozen):
+            images = self._under_base(number, images, batch.size)
+            params = (*(part.to(self.device, non_blocking=True) for part in params),)
+            params += self.augmentation.context(images, labels)
+        else:
+            # What is made by hand takes the bytes as they are.
+            labels = self.augmentation.targets(labels, images, params)
+        masks = Masks(derive(self.seed, "dropout", number), self.fit.share, batch.size) if self.has_dropout else None
+        return InnerStep(
+            weights=weights,
+            theta=theta,
+            images=images,
+            labels=labels,
+            params=params,
+            size=batch.size,
+            lr=self.step_size(number),
+            masks=masks,
+        )
+
+    def step_size(self, number: int) -> float:
+        """Of the classifier's update of this number."""
+        return self.schedule.step_size(number, len(self.fit))
+
+    def augment(self, theta: Tensors, images: Tensor, params: Params) -> Tensor:
+        """The images that the classifier sees, of those of an update."""
+        if isinstance(self.augmentation, Frozen):
+            return self.augmentation.apply(images, params)
+        if isinstance(self.augmentation, FixedAugmentation):
+            return self.augmentation.apply_levels(images, params)
+        names = [name for name, _ in self.augmentation.named_parameters()]
+        augmented: Tensor = functional_call(self.augmentation, dict(zip(names, theta, strict=True)), (images, *params))
+        return augmented
+
+    def spread(self, augmenter: Augmenter) -> dict[str, float]:
+        """The augmenter's distribution, from the same draws every time so that epochs can be compared."""
+        generator = torch.Generator().manual_seed(derive(self.seed, "spread"))
+        params = [part.to(self.device) for part in augmenter.draw(SPREAD_SAMPLES, generator)]
+        if augmenter.conditioning != "none":
+            batch = self.fit[0]
+            rows = torch.arange(SPREAD_SAMPLES, device=self.device) % len(batch.labels)
+            context = augmenter.context(self._under_base(0, batch.images, batch.size), batch.labels)
+            params += [part[rows] for part in context]
+        described = augmenter.spread(*params)
+        return {name: value for name, value in described.items() if math.isfinite(value)}
+
+    def _under_base(self, number: int, levels: Tensor, size: int) -> Tensor:
+        """A batch of bytes as the augmenter is given it, in [0, 1]."""
+        return self.base.apply_levels(levels, self._draw(self.base, "base", number, size))
+
+    def _draw(self, augmentation: FixedAugmentation | Augmenter, purpose: str, number: int, size: int) -> Params:
+        """This worker's rows of the random numbers of a whole batch."""
+        generator = torch.Generator().manual_seed(derive(self.seed, purpose, number))
+        return tuple(self.fit.share.of(part) for part in augmentation.draw(size, generator))

@@ -1,0 +1,105 @@
+"""What an update is computed from follows from its number: against what a reader would write by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dabo_ray.augment.affine import MatrixAugmenter
+from dabo_ray.augment.fixed import FixedAugmentation, Identity
+from dabo_ray.augment.geometric import Flip
+from dabo_ray.augment.learned import Augmenter, Frozen
+from dabo_ray.bilevel.estimator import Estimator
+from dabo_ray.bilevel.inputs import Inputs
+from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.sources import load
+from dabo_ray.seeds import derive
+
+CPU, BATCH, SEED = torch.device("cpu"), 14, 5
+
+
+def augmenter(**options) -> MatrixAugmenter:
+    torch.manual_seed(0)
+    return MatrixAugmenter(6, 8, **options)
+
+
+def inputs(
+    augmentation: FixedAugmentation | Augmenter, base: FixedAugmentation = Identity(), share: Share = Share()
+) -> Inputs:
+    images = load("digits", Path()).labelled.take(torch.arange(60))
+    return Inputs(
+        Batches(images, BATCH, 0, share, CPU),
+        base,
+        augmentation,
+        schedule=Schedule(epochs=2, lr=0.1),
+        seed=SEED,
+        has_dropout=False,
+        device=CPU,
+    )
+
+
+def drawn(purpose: str, number: int) -> torch.Generator:
+    return torch.Generator().manual_seed(derive(SEED, purpose, number))
+
+
+def flipped(levels: Tensor, number: int) -> Tensor:
+    images = levels.float() / 255
+    for index, chance in enumerate(torch.rand(len(images), generator=drawn("base", number)).tolist()):
+        if chance < 0.5:
+            images[index] = images[index, :, :, list(reversed(range(8)))]
+    return images
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("number", [0, 3, 5])
+def test_an_augmenter_is_given_what_the_base_makes_of_the_images(number: int, frozen: bool) -> None:
+    made = Frozen(augmenter()) if frozen else augmenter()
+    plain, based = inputs(made), inputs(made, Flip())
+    before, after = (source.step(number, [], []) for source in (plain, based))
+    levels = plain.fit[number].images
+    assert torch.equal(before.images, levels / 255)
+    assert torch.equal(after.images, flipped(levels, number))
+    assert not torch.equal(before.images, after.images)
+    assert torch.equal(before.labels, after.labels)
+    # The augmenter's own draws are the same with and without a base.
+    expected = torch.rand(BATCH, 6, generator=drawn("augment", number)) * 2 - 1
+    assert torch.equal(before.params[0], expected)
+    assert torch.equal(after.params[0], expected)
+
+
+def test_what_is_made_by_hand_is_given_the_images_as_they_are() -> None:
+    source = inputs(Flip(), Flip(vertical=True))
+    assert torch.equal(source.step(2, [], []).images, source.fit[2].images)
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_shares_of_workers_make_up_the_batch(number: int) -> None:
+    whole = inputs(augmenter(), Flip()).step(number, [], [])
+    for rank in range(3):
+        share = Share(rank, 3)
+        part = inputs(augmenter(), Flip(), share).step(number, [], [])
+        assert torch.equal(part.images, share.of(whole.images))
+        assert torch.equal(part.labels, share.of(whole.labels))
+        assert torch.equal(part.params[0], share.of(whole.params[0]))
+
+
+def test_mirrored_draws_share_the_base() -> None:
+    made = augmenter()
+    step = inputs(made, Flip()).step(1, [], [])
+    both = Estimator(share=Share(), mirrored=made.mirrored)(step)
+    assert torch.equal(both.images, torch.cat((step.images, step.images)))
+    assert torch.equal(both.params[0], torch.cat((step.params[0], -step.params[0])))
+
+
+def test_an_augmenter_that_looks_at_the_image_looks_at_it_after_the_base() -> None:
+    made = augmenter(conditioning="image")
+    source = inputs(made, Flip())
+    step = source.step(0, [], [])
+    (expected,) = made.context(flipped(source.fit[0].images, 0), None)
+    assert torch.equal(step.params[1], expected)
+    with torch.no_grad():
+        assert source.spread(made) != inputs(made).spread(made)
