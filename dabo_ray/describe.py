@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dabo_ray.config import Choice, FloatRange, IntRange, Study
+from dabo_ray.config import Choice, Classifier, FloatRange, IntRange, Study
 from dabo_ray.config.baselines import label_of, tuned
 
 
@@ -26,7 +26,7 @@ def describe_plan(study: Study) -> str:
         f"study       {study.study}, seed {study.seed}",
         f"data        {study.data.name}{_data_words(study)}",
         f"training    {study.classifier.name}, {study.classifier.epochs} epochs, "
-        f"batches of {study.classifier.batch_size}",
+        f"batches of {study.classifier.batch_size}; step size {_schedule_words(study.classifier)}",
         f"augmenter   {_augmenter_words(study)}; "
         f"inner_steps {study.bilevel.inner_steps or 'by length'}, truncation {study.bilevel.truncation}",
         f"baselines   {baselines} trials: {', '.join(study.arms) or 'none'}",
@@ -47,6 +47,15 @@ def describe_plan(study: Study) -> str:
 def tracking_uri(study: Study) -> str:
     """The MLflow tracking URI of a study: its own, or SQLite beside the studies."""
     return study.tracking.uri or f"sqlite:///{study.storage}/mlflow.db"
+
+
+def _schedule_words(config: Classifier) -> str:
+    words = f"{config.lr:g}"
+    if config.schedule == "step":
+        words += f", times {config.decay:g} at {', '.join(f'{100 * part:.4g} %' for part in config.milestones)}"
+    elif config.schedule == "cosine":
+        words += ", cosine to zero"
+    return f"{words}, after {config.warmup_epochs} epochs of warm-up" if config.warmup_epochs else words
 
 
 def _augmenter_words(study: Study) -> str:

@@ -63,6 +63,22 @@ def test_space(entry: dict[str, Any], words: str):
     assert plan["augmenter.hidden:"].strip() == f"augmenter.hidden: {words}"
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lr": 0.5}, "step size 0.5, cosine to zero"),
+        ({"schedule": "constant"}, "step size 0.1"),
+        ({"schedule": "step"}, "step size 0.1, times 0.2 at 30 %, 60 %, 80 %"),
+        (
+            {"schedule": "step", "milestones": [0.125, 0.5], "decay": 0.1, "warmup_epochs": 3},
+            "step size 0.1, times 0.1 at 12.5 %, 50 %, after 3 epochs of warm-up",
+        ),
+    ],
+)
+def test_step_sizes(settings: dict[str, Any], words: str):
+    assert lines(classifier=settings)["training"].endswith(f"; {words}")
+
+
 def test_base():
     base = ["flip", {"name": "crop", "padding": 2, "label": "small_crop"}]
     assert "hidden units, after flip, small_crop; inner_steps" in lines(augmenter={"base": base})["augmenter"]

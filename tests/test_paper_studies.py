@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import MultiStepLR
 
 from dabo_ray import build
+from dabo_ray.augment.fixed import Compose, Identity
+from dabo_ray.augment.geometric import Flip, FlipCrop
+from dabo_ray.build.augmentation import make_base
+from dabo_ray.build.classifier import make_schedule
 from dabo_ray.data.loader import Share
 from dabo_ray.data.stream import Shards
 from dabo_ray.key_paths import with_settings
@@ -48,6 +53,49 @@ DATA: dict[str, tuple[Callable[[Path], object], int | None, bool]] = {
 def test_the_file_passes_the_check(name: str, capsys: pytest.CaptureFixture[str]):
     assert main([str(STUDIES / f"{name}.yaml"), "--check"]) == 0
     assert f"study       {name}" in capsys.readouterr().out
+
+
+PUBLISHED = {
+    "paper_cifar10_affine": ([60, 120, 160], 0.2),
+    "paper_cifar10_affine_color": ([60, 120, 160], 0.2),
+    "paper_bach": ([6, 10, 20], 0.1),
+    "paper_imagenet": ([30, 60], 0.1),
+}
+"""Study -> epochs after which the published step size falls, and by how much."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("length", [17, 1250])
+def test_step_sizes_are_the_published_ones(name: str, length: int):
+    config = read_study(STUDIES / f"{name}.yaml").classifier
+    schedule = make_schedule(config, config.epochs)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], config.lr)
+    milestones, decay = PUBLISHED[name]
+    theirs = MultiStepLR(optimizer, milestones, decay)
+    for epoch in range(config.epochs):
+        for update in (epoch * length, (epoch + 1) * length - 1):
+            assert schedule.step_size(update, length) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        theirs.step()
+
+
+@pytest.mark.parametrize("name", ["paper_cifar10_affine", "paper_cifar10_affine_color"])
+def test_images_of_cifar_are_mirrored_before_the_augmenter_has_them(name: str):
+    base = make_base(read_study(STUDIES / f"{name}.yaml").augmenter, 10)
+    assert isinstance(base, Compose)
+    assert [type(step) for step in base.steps] == [Flip]
+
+
+def test_images_of_imagenet_are_cropped_and_mirrored_before_the_augmenter_has_them():
+    base = make_base(read_study(STUDIES / "paper_imagenet.yaml").augmenter, 1000)
+    assert isinstance(base, Compose)
+    (step,) = base.steps
+    assert isinstance(step, FlipCrop)
+    assert [vars(part) for part in step.steps] == [{"padding": 4}, {"axis": -1}]
+
+
+def test_images_of_bach_are_as_they_are_before_the_augmenter_has_them():
+    assert isinstance(make_base(read_study(STUDIES / "paper_bach.yaml").augmenter, 4), Identity)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -115,6 +115,27 @@ def test_names_that_look_like_other_values_read_back(tmp_path: Path, name: str):
         (MINIMAL + "classifier: {truncation: 3}\n", "classifier.truncation", ["did you mean bilevel.truncation?"]),
         (MINIMAL + "classifier: {momentum: 1.5}\n", "classifier.momentum", ["1.5", "at least 0 and under 1"]),
         (MINIMAL + "classifier: {width: 12}\n", "classifier.width", ["12", "at least 8", "multiple of 8"]),
+        (
+            MINIMAL + "classifier: {milestones: [0.5]}\n",
+            "classifier",
+            ["milestones would not", "cosine", "set it to step"],
+        ),
+        (MINIMAL + "classifier: {schedule: constant, decay: 0.1}\n", "classifier", ["decay would not", "constant"]),
+        (
+            MINIMAL + "classifier: {schedule: step, milestones: [0.5, 0.5]}\n",
+            "classifier.milestones",
+            ["[0.5, 0.5]", "growing order"],
+        ),
+        (
+            MINIMAL + "classifier: {schedule: step, milestones: [0.5, 1.0]}\n",
+            "classifier.milestones.1",
+            ["1.0", "over 0 and under 1"],
+        ),
+        (
+            MINIMAL + "classifier: {schedule: step, milestones: 3}\n",
+            "classifier.milestones",
+            ["3 (a number)", "a list"],
+        ),
         (MINIMAL + "classifier: {nesterov: yes}\n", "classifier.nesterov", ["'yes' (text)", "true or false"]),
         (MINIMAL + "classifier: {lr: '0.1'}\n", "classifier.lr", ["'0.1' (text)", "without quotes"]),
         (MINIMAL + "classifier: {lr: .inf}\n", "classifier.lr", ["inf", "finite"]),

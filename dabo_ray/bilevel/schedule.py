@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+MILESTONES, DECAY = (0.3, 0.6, 0.8), 0.2
+"""As DABO trains on CIFAR."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +21,12 @@ class Schedule:
     shape: str = "cosine"
     """See `step_size_factor`."""
 
+    milestones: Sequence[float] = MILESTONES
+    """See `step_size_factor`."""
+
+    decay: float = DECAY
+    """See `step_size_factor`."""
+
     warmup_epochs: int = 0
     """Epochs in which the step size grows linearly up to `lr`; the shape runs over the others. Fewer than `epochs`."""
 
@@ -25,19 +35,24 @@ class Schedule:
         warmup = self.warmup_epochs * epoch_length
         if update < warmup:
             return self.lr * (update + 1) / warmup
-        return self.lr * step_size_factor(self.shape, (update - warmup) / (self.epochs * epoch_length - warmup))
+        progress = (update - warmup) / (self.epochs * epoch_length - warmup)
+        return self.lr * step_size_factor(self.shape, progress, self.milestones, self.decay)
 
 
-def step_size_factor(shape: str, progress: float) -> float:
+def step_size_factor(
+    shape: str, progress: float, milestones: Sequence[float] = MILESTONES, decay: float = DECAY
+) -> float:
     """The step size over its first value.
 
     Args:
-        shape: `constant`; `cosine`, down to zero (Loshchilov and Hutter 2017, without restarts); `step`, times 0.2
-            at 30, 60 and 80 % (as DABO trains on CIFAR).
+        shape: `constant`; `cosine`, down to zero (Loshchilov and Hutter 2017, without restarts); `step`, times `decay`
+            at each milestone.
         progress: part of all updates that is done, in [0, 1).
+        milestones: values of `progress`.
+        decay: in (0, 1].
     """
     if shape == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
     if shape == "step":
-        return float(0.2 ** sum(progress >= mark for mark in (0.3, 0.6, 0.8)))
+        return float(decay ** sum(progress >= milestone for milestone in milestones))
     return 1.0

@@ -1,4 +1,4 @@
-"""The classifier of a study, and its update rule."""
+"""The classifier of a study, its update rule and its step sizes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.build.first_weights import seeded
 from dabo_ray.config import Bilevel
 from dabo_ray.config import Classifier as ClassifierConfig
@@ -56,4 +57,16 @@ def make_sgd(config: ClassifierConfig, bilevel: Bilevel) -> Sgd:
         nesterov=config.nesterov,
         clip_norm=config.clip_norm,
         hold_length=bilevel.differentiate == "direction",
+    )
+
+
+def make_schedule(config: ClassifierConfig, epochs: int) -> Schedule:
+    """The classifier's step sizes in a training of so many epochs."""
+    return Schedule(
+        epochs=epochs,
+        lr=config.lr,
+        shape=config.schedule,
+        milestones=config.milestones,
+        decay=config.decay,
+        warmup_epochs=config.warmup_epochs,
     )

@@ -9,9 +9,8 @@ from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.bilevel.collectives import Collective, OneWorker
 from dabo_ray.bilevel.loop import Training
 from dabo_ray.bilevel.objective import Objective
-from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.build.augmentation import make_augmentation, make_base
-from dabo_ray.build.classifier import make_classifier, make_sgd
+from dabo_ray.build.classifier import make_classifier, make_schedule, make_sgd
 from dabo_ray.build.learner import make_learner
 from dabo_ray.config import Study
 from dabo_ray.data.loader import Batches, Share
@@ -87,7 +86,7 @@ def make_training(
         fit=fit,
         score=roles.score,
         score_name="test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy",
-        schedule=Schedule(epochs=trial.epochs, lr=config.lr, shape=config.schedule, warmup_epochs=config.warmup_epochs),
+        schedule=make_schedule(config, trial.epochs),
         sgd=sgd,
         seed=trial.seed,
         collective=collective,

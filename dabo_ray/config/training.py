@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from dabo_ray.config.baselines import Step, are_hand_made, mixes_images
-from dabo_ray.config.section import Count, NotNegative, PartOrAll, Positive, Section
+from dabo_ray.config.section import Count, Fraction, NotNegative, PartOrAll, Positive, Section
 
 
 class Classifier(Section):
@@ -52,7 +52,13 @@ class Classifier(Section):
     """L2 penalty of SGD."""
 
     schedule: Literal["constant", "cosine", "step"] = "cosine"
-    """Step size over the epochs: cosine to zero, or times 0.2 at 30, 60 and 80 % of the epochs, or constant."""
+    """Step size over the epochs: cosine to zero, or times `decay` at each of the `milestones`, or constant."""
+
+    milestones: Annotated[list[Fraction], Field(min_length=1)] = [0.3, 0.6, 0.8]
+    """For `schedule: step`: parts of the epochs, over 0 and under 1 and growing, after which the step size falls."""
+
+    decay: Fraction = 0.2
+    """For `schedule: step`: what the step size is multiplied by at each milestone."""
 
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     """First epochs, in which the step size grows linearly up to `lr`; the schedule runs over the others. Fewer than
@@ -70,11 +76,24 @@ class Classifier(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network: `bfloat16` is torch's autocast; weights and losses stay float32."""
 
+    @field_validator("milestones")
+    @classmethod
+    def _grow(cls, milestones: list[float]) -> list[float]:
+        if sorted(set(milestones)) != milestones:
+            raise ValueError(f"got {milestones}; give each once, in growing order")
+        return milestones
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs is {self.warmup_epochs}, but there are {self.epochs} epochs; give it fewer of them"
+            )
+        fields = type(self).model_fields
+        given = [key for key in ("milestones", "decay") if getattr(self, key) != fields[key].default]
+        if given and self.schedule != "step":
+            raise ValueError(
+                f"{', '.join(given)} would not be used: the schedule is {self.schedule}; set it to step or remove them"
             )
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum > 0; set momentum or remove nesterov")
