@@ -30,7 +30,7 @@ class InnerStep:
     """The augmenter as it was, leaves that require a gradient; empty for a fixed augmentation."""
 
     images: Tensor
-    """(B, C, H, W) in [0, 1], before augmentation."""
+    """(B, C, H, W) as the augmentation is given them: in [0, 1] after the base, or bytes for what is made by hand."""
 
     labels: Tensor
     """(B,) classes, or (B, num_classes) their shares where images are mixed."""
