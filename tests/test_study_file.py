@@ -162,6 +162,11 @@ def test_names_that_look_like_other_values_read_back(tmp_path: Path, name: str):
             ["nor mixup or cutmix", "one class"],
         ),
         (MINIMAL + "augmenter: {base: [{name: cutmix}]}\n", "augmenter.base", ["neither compositions", "cutmix"]),
+        (
+            MINIMAL + "augmenter: {base: [{name: crop, tune: {padding: {int: [1, 4]}}}]}\n",
+            "augmenter.base",
+            ["may not have tune", "one value"],
+        ),
         (MINIMAL + "augmenter: {base: [stn]}\n", "augmenter.base", ["nor networks", "hand-made"]),
         (
             MINIMAL + "augmenter: {base: [{name: compose, steps: [flip]}]}\n",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from dabo_ray.config.baselines import Step, are_hand_made, mixes_images
+from dabo_ray.config.baselines import Step, are_hand_made, arm_of, mixes_images, tuned
 from dabo_ray.config.section import Count, Fraction, NotNegative, PartOrAll, Positive, Section
 
 
@@ -180,6 +180,8 @@ class Augmenter(Section):
                 "steps may be neither compositions nor networks nor mixup or cutmix, since the augmenter is given "
                 "images of one class each; name hand-made augmentations"
             )
+        if any(tuned(arm_of(step)) for step in base):
+            raise ValueError("steps may not have tune, which is for baselines; give each setting one value")
         return base
 
     @model_validator(mode="after")

@@ -17,10 +17,10 @@ from dabo_ray.bilevel.loop import Training
 from dabo_ray.build import make_study_pools, make_training
 from dabo_ray.config import Study
 from dabo_ray.data.loader import Share
+from dabo_ray.key_paths import with_settings
 from dabo_ray.service import worker
 from dabo_ray.service.checkpoint import TrialFolder
 from dabo_ray.service.worker import Order, Runner
-from dabo_ray.study_file import with_settings
 from dabo_ray.trials import Phase, Trial
 from tests.service.fake_backend import COSTS
 
