@@ -40,9 +40,10 @@ class ColorJitter(FixedAugmentation):
         check_batch(images, params)
         values, orders = params
         used = self.ranges[:, 0] != self.ranges[:, 1]
-        # Operations that do nothing come last, so that there are fewer orders.
-        ranks = orders.argsort(dim=1).masked_fill(~used, len(_OPERATIONS))
-        kinds, kind = torch.unique(ranks.argsort(dim=1)[:, : int(used.sum())], dim=0, return_inverse=True)
+        if not used.any():
+            return images.clone()
+        # Operations that do nothing are left out, so that there are fewer orders.
+        kinds, kind = torch.unique(orders[used[orders]].view(-1, int(used.sum())), dim=0, return_inverse=True)
         counts = kind.bincount(minlength=len(kinds)).tolist()
         rows = torch.split(kind.argsort(stable=True), counts)
         output = torch.empty(images.shape, dtype=images.dtype, device=images.device)

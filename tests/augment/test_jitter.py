@@ -41,3 +41,8 @@ def test_draws(occur_as) -> None:
     weights = torch.tensor([64, 16, 4, 1])
     kinds = (orders * weights).sum(1).unique(return_inverse=True)[1]
     assert occur_as(kinds, torch.ones(24))
+
+
+def test_without_ranges_images_stay_as_they_are(noise) -> None:
+    images = noise(8, 3, 4, 4) / 255
+    assert torch.equal(ColorJitter(brightness=0, contrast=0, saturation=0)(images, seeded()), images)
