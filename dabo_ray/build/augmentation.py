@@ -90,9 +90,10 @@ def make_base(config: AugmenterConfig, num_classes: int) -> FixedAugmentation:
 
     Raises:
         PolicyError: the file of a policy cannot be read or holds none.
+        AugmenterFileError: the file of an augmenter cannot be read, holds none, or none for this use.
     """
     steps = [make_baseline(arm_of(step), num_classes) for step in config.base]
-    return Compose(steps) if steps else Identity()
+    return _compose(steps) if steps else Identity()
 
 
 def make_baseline(arm: Settings, num_classes: int) -> FixedAugmentation:

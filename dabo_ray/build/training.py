@@ -81,7 +81,7 @@ def make_training(
             bfloat16=config.precision == "bfloat16",
         ),
         augmentation,
-        base=make_base(study.augmenter, pools.num_classes),
+        base=make_base(study.augmenter, pools.num_classes).to(device),
         learner=learner,
         fit=fit,
         score=roles.score,

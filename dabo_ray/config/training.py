@@ -134,7 +134,7 @@ class Augmenter(Section):
 
     base: list[Step] = []
     """Made by hand, one step after the other, to training images before the augmenter has them: names, or sections with
-    settings, as in `baselines`. In every arm with an augmenter, frozen ones too; without steps that mix images."""
+    settings, as in `baselines`; none that mixes images. In every arm with an augmenter, frozen or from a file."""
 
     hidden: Count | Annotated[list[Count], Field(min_length=1)] = 32
     """Units of each hidden layer, or a list with the units of each (`[6, 60]`)."""

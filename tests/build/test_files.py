@@ -47,12 +47,14 @@ def test_an_augmenter_that_must_be_told_something_is_for_itself_alone(
     export.save(AffineAugmenter(conditioning=conditioning, num_classes=10), path)
     arm = f"{{name: augmenter_file, path: {path}}}"
     check_files(make_study(f"baselines=[{arm}]"), pools)
-    composed = make_study(f"baselines=[{{name: compose, steps: [flip, {arm}]}}]")
-    if conditioning == "none":
-        check_files(composed, pools)
-        return
-    with pytest.raises(AugmenterFileError, match=f"depends on the {conditioning}, which its steps are not told; name"):
-        check_files(composed, pools)
+    told = f"depends on the {conditioning}, which its steps are not told; name"
+    for override in (f"baselines=[{{name: compose, steps: [flip, {arm}]}}]", f"augmenter={{base: [{arm}]}}"):
+        composed = make_study(override)
+        if conditioning == "none":
+            check_files(composed, pools)
+            continue
+        with pytest.raises(AugmenterFileError, match=told):
+            check_files(composed, pools)
 
 
 def test_an_augmenter_for_other_classes_is_refused(make_study: StudyMaker, pools: Pools, tmp_path: Path):
