@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 OWNED_BY: dict[str, set[str]] = {
     "ray": {"service"},
-    "optuna": {"service.store", "service.sampling", "service.pruning", "service.importance"},
+    "optuna": {"service.store", "service.sampling", "service.shown", "service.pruning", "service.importance"},
     # A model of MLflow is loaded by running a file that imports it.
     "mlflow": {"tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models", "tracking.augmenter_model"},
     "psutil": {"tracking.machine"},

@@ -6,26 +6,20 @@ settings the sampler is shown.
 
 from __future__ import annotations
 
-import heapq
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.trial import FrozenTrial
 
 from dabo_ray.config import Choice, FloatRange, IntRange, Study, in_order
 from dabo_ray.seeds import derive
 from dabo_ray.service.setting import Setting
-from dabo_ray.service.store import STATES
-from dabo_ray.trials import Outcome
+from dabo_ray.service.shown import as_seen, shown
 
 STARTUP = 5
 """First settings, drawn at random."""
-
-SHOWN_BEST, SHOWN_LATEST = 25, 75
-"""Of many settings, the sampler is shown so many of the best and of the latest: its cost grows with all it sees."""
 
 Entry = IntRange | FloatRange | Choice
 
@@ -43,7 +37,7 @@ def propose(study: Study, number: int, tried: Sequence[Setting], fixed: Mapping[
     sampler = _sampler(study, derive(study.seed, "sampler", number) % 2**31)
     memory = optuna.create_study(directions=list(study.search.objective.values()), sampler=sampler)
     if study.search.sampler in ("tpe", "gp"):
-        memory.add_trials([_as_seen(study, setting) for setting in _shown(study, tried)])
+        memory.add_trials([as_seen(study, setting) for setting in shown(study, tried)])
     memory.enqueue_trial(dict(fixed))
     handle = memory.ask()
     values: dict[str, Any] = {}
@@ -108,32 +102,6 @@ def _bounds(entry: IntRange | FloatRange, known: Mapping[str, Any]) -> tuple[flo
     if low > high:
         return (high, high) if isinstance(entry.bounds[0], str) else (low, low)
     return low, high
-
-
-def _as_seen(study: Study, setting: Setting) -> FrozenTrial:
-    """The setting as Optuna sees it."""
-    judged = setting.measured(study)
-    return optuna.trial.create_trial(
-        state=STATES[Outcome.COMPLETE if judged else setting.outcome],
-        values=[judged[name] for name in study.search.objective] if judged else None,
-        params=dict(setting.values),
-        distributions=dict(setting.distributions),
-        intermediate_values=dict(setting.curve) if setting.outcome is Outcome.PRUNED and not judged else None,
-        constraints=setting.violations(study) if judged and study.search.constraints else None,
-    )
-
-
-def _shown(study: Study, tried: Sequence[Setting]) -> list[Setting]:
-    """The settings that the sampler learns from, in their order."""
-    # One that was pruned has no value for a second objective.
-    hidden = {Outcome.FAIL} if len(study.search.objective) == 1 else {Outcome.FAIL, Outcome.PRUNED}
-    recent = tried[-SHOWN_LATEST:]
-    best: list[Setting] = []
-    if len(tried) > SHOWN_LATEST:
-        earlier = (setting for setting in tried[:-SHOWN_LATEST] if setting.accuracy is not None)
-        best = heapq.nlargest(SHOWN_BEST, earlier, key=lambda setting: setting.accuracy or 0.0)
-    chosen = sorted(best, key=lambda setting: setting.number) + list(recent)
-    return [setting for setting in chosen if setting.outcome not in hidden]
 
 
 def _sampler(study: Study, seed: int) -> optuna.samplers.BaseSampler:

@@ -12,8 +12,9 @@ import pytest
 
 from dabo_ray.config import Study
 from dabo_ray.service.plan import Plan
-from dabo_ray.service.sampling import SHOWN_BEST, SHOWN_LATEST, _shown, grid_of, propose
+from dabo_ray.service.sampling import grid_of, propose
 from dabo_ray.service.setting import Setting
+from dabo_ray.service.shown import SHOWN_BEST, SHOWN_LATEST, shown
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 from tests.service.fake_backend import Backend, hashed_score, study_with, summary_of, url_in
 
@@ -249,5 +250,5 @@ def test_of_many_settings_the_sampler_sees_the_best_and_the_latest():
         ended(Setting(n, {"augmenter.lr": n / 1000}, propose(study, 0, [], {}).distributions), lambda lr: -lr)
         for n in range(1000)
     ]
-    shown = [setting.number for setting in _shown(study, tried)]
-    assert shown == [*range(SHOWN_BEST), *range(1000 - SHOWN_LATEST, 1000)]
+    numbers = [setting.number for setting in shown(study, tried)]
+    assert numbers == [*range(SHOWN_BEST), *range(1000 - SHOWN_LATEST, 1000)]
