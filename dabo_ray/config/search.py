@@ -13,7 +13,11 @@ Measure = Literal["select_accuracy", "gpu_hours", "seconds", "peak_memory_mib"]
 
 
 class Pruner(Section):
-    """Ends search trials that fall behind; baselines and finals always run to their end."""
+    """Ends search trials that fall behind; baselines and finals always run to their end.
+
+    With `search.repeats`, settings compete on their first seed, the same for all; those that reach its last epoch are
+    then trained whole on every other seed, unless `wilcoxon` finds that not worth it.
+    """
 
     name: Literal["none", "median", "asha", "hyperband", "wilcoxon"] = "none"
     """`asha`: asynchronous successive halving; `hyperband`: several of them, from bolder to more patient; `median`:
@@ -37,7 +41,8 @@ class Search(Section):
     """Settings to try; a grid ends earlier when it has tried all."""
 
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
-    """Seeds on which each setting is judged, by its mean; the same ones for all settings if there are several."""
+    """Seeds on which each setting is judged, by its mean; the same ones for all settings if there are several. One that
+    is pruned on its first seed has no others."""
 
     sampler: Literal["tpe", "gp", "random", "grid"] = "tpe"
     """How the next setting is chosen: `tpe`: tree-structured Parzen estimator over all settings jointly; `gp`: Gaussian

@@ -18,7 +18,7 @@ from dabo_ray.service.budget import Ledger, Use
 from dabo_ray.service.finals import Finals
 from dabo_ray.service.roster import Roster
 from dabo_ray.service.search import Search
-from dabo_ray.service.store import Row, Store, database_url
+from dabo_ray.service.store import GIVEN_UP, SUSPENDED, Row, Store, database_url
 from dabo_ray.study_file import read_study
 from dabo_ray.trials import LEARNED, Outcome, Phase, Trial, TrialResult
 
@@ -59,7 +59,7 @@ class Plan:
             self._recall(row)
 
     def _recall(self, row: Row) -> None:
-        trial, is_suspended = row.result.trial, "suspended" in row.notes
+        trial, is_suspended = row.result.trial, SUSPENDED in row.notes
         self._roster.issue(trial)
         self.ledger.begin(trial)
         self.ledger.note(trial, row.result.metrics)
@@ -193,16 +193,16 @@ class Plan:
                 self._search.report(row, epoch, accuracy)
         if not is_search or epoch >= trial.epochs:
             return ""
-        if "given_up" in row.notes:
-            return str(row.notes["given_up"])
+        if GIVEN_UP in row.notes:
+            return str(row.notes[GIVEN_UP])
         return self._search.reason_to_stop(row, epoch) or self._reason_to_suspend(row)
 
     def _reason_to_suspend(self, row: Row) -> str:
         """Why the budget cannot bear that a search trial goes on: what is kept for the final phase is all there is."""
         limit = self.ledger.limit_reached(Use(), self.ledger.final_phase())
         if limit:
-            self._store.note(row, "suspended", True)
-            self._store.note(row, "given_up", limit)
+            self._store.note(row, SUSPENDED, True)
+            self._store.note(row, GIVEN_UP, limit)
         return limit
 
     def finish(self, name: str, outcome: Outcome, metrics: Mapping[str, float], reason: str = "") -> TrialResult:
@@ -219,7 +219,7 @@ class Plan:
         result = TrialResult(trial=trial, outcome=outcome, reason=reason, metrics=finite)
         self._store.finish(row, result, value)
         self.ledger.note(trial, finite)
-        if "suspended" in row.notes and outcome is Outcome.PRUNED:
+        if SUSPENDED in row.notes and outcome is Outcome.PRUNED:
             self._suspend(row)
         else:
             self._note_end(row)

@@ -31,9 +31,11 @@ class Pruning:
         self._ids: dict[str, int] = {}
 
     def add(self, row: Row) -> None:
-        """Shows the pruner a trial with what was heard of it; its end is told apart."""
+        """Shows the pruner a trial with what was heard of it; its end is told apart. One that goes on is known."""
+        if row.result.trial.name in self._ids:
+            return
         template = optuna.trial.create_trial(
-            state=TrialState.RUNNING, intermediate_values=row.values, system_attrs=row.notes
+            state=TrialState.RUNNING, intermediate_values=row.values, system_attrs=row.pruner_notes()
         )
         self._ids[row.result.trial.name] = self._storage.create_new_trial(self._study._study_id, template)
 

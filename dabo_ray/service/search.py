@@ -12,7 +12,7 @@ from dabo_ray.seeds import derive
 from dabo_ray.service.pruning import Pruning, are_worse
 from dabo_ray.service.sampling import grid_of, propose
 from dabo_ray.service.setting import Setting
-from dabo_ray.service.store import Row, Store
+from dabo_ray.service.store import GIVEN_UP, Row, Store
 from dabo_ray.trials import LEARNED, Outcome, Phase, Trial, TrialResult
 
 
@@ -50,7 +50,8 @@ class Search:
             self._settings.append(self._setting(Setting(row.number, trial.settings, row.distributions)))
         elif self._settings[row.number] in self._to_repeat:
             self._to_repeat.remove(self._settings[row.number])
-        self._pruning.add(row)
+        if _may_be_pruned(row):
+            self._pruning.add(row)
 
     def next(self) -> Row:
         """A new trial: the next seed of a setting that goes on, or else of a new setting."""
@@ -66,7 +67,8 @@ class Search:
             self._settings.append(fresh)
         else:
             self._to_repeat.popleft()
-        self._pruning.add(row)
+        if _may_be_pruned(row):
+            self._pruning.add(row)
         return row
 
     def estimated_epochs(self) -> int:
@@ -97,16 +99,19 @@ class Search:
 
     def report(self, row: Row, epoch: int, accuracy: float) -> None:
         """Shows an epoch to the pruner."""
-        self._pruning.report(row.result.trial.name, epoch, accuracy)
+        if _may_be_pruned(row):
+            self._pruning.report(row.result.trial.name, epoch, accuracy)
 
     def reason_to_stop(self, row: Row, epoch: int) -> str:
         """Why a trial should stop after an epoch; empty if it should not. What the pruner remembers is kept."""
+        if not _may_be_pruned(row):
+            return ""
         name = row.result.trial.name
         reason = ""
         if self._pruning.should_stop(name):
             reason = f"{self.study.search.pruner.name}: behind its peers at epoch {epoch}"
             # First of all, since a pruner does not give the same answer twice.
-            self._store.note(row, "given_up", reason)
+            self._store.note(row, GIVEN_UP, reason)
         for key, value in self._pruning.notes(name).items():
             if key not in row.notes:
                 self._store.note(row, key, value)
@@ -132,7 +137,8 @@ class Search:
         assert row.number is not None
         setting, result = self._settings[row.number], row.result
         setting.add(result, row.values)
-        self._pruning.end(result.trial.name, result.outcome, result.metrics.get("select_accuracy"))
+        if _may_be_pruned(row):
+            self._pruning.end(result.trial.name, result.outcome, result.metrics.get("select_accuracy"))
         if setting.outcome is Outcome.RUNNING:
             self._to_repeat.append(setting)
         else:
@@ -171,6 +177,15 @@ class Search:
 
 def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a >= b for a, b in zip(one, other, strict=True))
+
+
+def _may_be_pruned(row: Row) -> bool:
+    """Whether a trial is the first of its setting: pruners keep a share of settings, each seen once on one same seed.
+
+    Further seeds are for those that were kept, and measure them. Were they pruned as well, a setting would have to be
+    among the best on every seed by itself instead of by its mean, against rungs where the good ones stand many times.
+    """
+    return row.result.trial.origin is None
 
 
 def _accuracies(setting: Setting) -> list[float]:

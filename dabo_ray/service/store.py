@@ -26,6 +26,9 @@ _OUTCOMES = {
 }
 STATES = {outcome: state for state, outcome in _OUTCOMES.items()}
 
+SUSPENDED, GIVEN_UP = "suspended", "given_up"
+"""Notes of the plan about a trial: the budget ended it for now; why it was told to stop. Others are the pruner's."""
+
 Distributions = Mapping[str, BaseDistribution]
 
 
@@ -58,7 +61,11 @@ class Row:
     """Epoch -> select accuracy."""
 
     notes: dict[str, Any] = field(default_factory=dict)
-    """What the pruner remembers of the trial, and `given_up`: the epoch at which it was told to stop."""
+    """What the pruner remembers of the trial, and what the plan has noted."""
+
+    def pruner_notes(self) -> dict[str, Any]:
+        """What the pruner remembers of the trial."""
+        return {key: value for key, value in self.notes.items() if key not in (SUSPENDED, GIVEN_UP)}
 
 
 class Store:
@@ -79,7 +86,7 @@ class Store:
             self._storage = optuna.storages.RDBStorage(url)
             self._ids = {phase: self._open(f"{study.study}/{phase}") for phase in Phase}
             self._check_same(digest(study))
-            self.rows = [row for phase in Phase for row in self._read(phase)]
+            self.rows = self._rows()
         # A damaged database, and a URL that is none, show themselves in many ways.
         except OtherStudyError:
             raise ValueError(
@@ -102,8 +109,14 @@ class Store:
         elif kept != settings:
             raise OtherStudyError
 
-    def _read(self, phase: Phase) -> list[Row]:
-        return [_row(frozen) for frozen in self._storage.get_all_trials(self._ids[phase], deepcopy=False)]
+    def _rows(self) -> list[Row]:
+        """Each trial in the order of the first time that it was issued, as it stood the last time."""
+        latest: dict[str, Row] = {}
+        for phase in Phase:
+            for frozen in self._storage.get_all_trials(self._ids[phase], deepcopy=False):
+                row = _row(frozen)
+                latest[row.result.trial.name] = row
+        return list(latest.values())
 
     def create(self, trial: Trial, number: int | None = None, distributions: Distributions | None = None) -> Row:
         """A new running trial, in one transaction: there is none of which only a part was written."""
@@ -122,8 +135,8 @@ class Store:
         again = self.create(row.result.trial, row.number, row.distributions)
         for epoch, value in row.values.items():
             self.report(again, epoch, value)
-        for key in row.notes.keys() - {"suspended", "given_up"}:
-            self.note(again, key, row.notes[key])
+        for key, value in row.pruner_notes().items():
+            self.note(again, key, value)
         return again
 
     def report(self, row: Row, epoch: int, value: float) -> None:

@@ -63,8 +63,6 @@ def test_repeats_and_a_budget_of_trials_at_scale(tmp_path):
         trials=400,
         repeats=3,
         sampler="random",
-        # Few settings of hundreds pass asha's rungs on three seeds, or none; here the failures end them.
-        pruner={"name": "none"},
         budget={"trials": 500},
         final={"top": 2, "seeds": 5},
     )

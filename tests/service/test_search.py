@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -196,6 +197,19 @@ def test_a_setting_that_fails_on_a_seed_is_not_tried_on_the_others(tmp_path):
     assert [name for name in names if name.startswith("search-0001")] == ["search-0001", "search-0001-repeat-1"]
     assert len(names) == 4 + 2 + 4
     assert backend.plan.planned(Phase.SEARCH) == 10
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+def test_a_setting_that_holds_out_on_its_first_seed_has_the_others_whole(tmp_path, name):
+    pruner = {"name": name, "min_epochs": 1}
+    backend = run(tmp_path, by_setting, repeats=3, trials=12, pruner=pruner, classifier={"epochs": 8})
+    groups = defaultdict(list)
+    for result in searches(backend):
+        groups[result.trial.name[:11]].append(result.outcome)
+    pruned = [outcomes for outcomes in groups.values() if Outcome.PRUNED in outcomes]
+    whole = [outcomes for outcomes in groups.values() if Outcome.PRUNED not in outcomes]
+    assert len(pruned) >= 2 and all(outcomes == [Outcome.PRUNED] for outcomes in pruned)
+    assert len(whole) >= 2 and all(outcomes == [Outcome.COMPLETE] * 3 for outcomes in whole)
 
 
 def test_wilcoxon_spares_a_worse_setting_its_last_seeds(tmp_path):
