@@ -114,9 +114,12 @@ def run(study: Study, options: argparse.Namespace) -> int:
     from dabo_ray.data.images import DataError
     from dabo_ray.models.imagenet import WeightsError
     from dabo_ray.report import leading_comment
+    from dabo_ray.service.cluster import check_cluster
     from dabo_ray.service.folder import held_folder
 
     try:
+        if not options.dry_run:
+            check_cluster()
         pools = make_study_pools(study)
         # Too few images for a part are told now, not by the first trial.
         pools.roles(learned=True, final=False, outer_fraction=study.data.outer_fraction, seed=study.seed)
@@ -127,7 +130,7 @@ def run(study: Study, options: argparse.Namespace) -> int:
             print(rehearse(study))
             return ExitCode.DONE
         digest = pools.labelled.digest()
-    except (DataError, PolicyError, AugmenterFileError, WeightsError) as error:
+    except (ConnectionError, DataError, PolicyError, AugmenterFileError, WeightsError) as error:
         raise ConfigError(str(error)) from None
     comment = leading_comment(options.file.read_text(encoding="utf-8"))
     extended = extended_keys(options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,46 @@ QUIET = {
     "TUNE_WARN_THRESHOLD_S": "1000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
+
+
+ANSWER_SECONDS = 5.0
+"""In which a cluster that is there takes a connection."""
+
+
+def check_cluster() -> None:
+    """Whether the Ray that RAY_ADDRESS names is there; Ray itself would try for a minute, and then end the process.
+
+    Raises:
+        ConnectionError: it is not; says what was tried and what to change.
+    """
+    address = _address()
+    if address is None:
+        return
+    otherwise = "or unset RAY_ADDRESS for a Ray of the study's own"
+    if address.startswith("ray://"):
+        raise ConnectionError(
+            f"RAY_ADDRESS is {address}, and a study does not run through Ray Client; run it on a node of the cluster "
+            f"with RAY_ADDRESS=auto, {otherwise}"
+        )
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        place = canonicalize_bootstrap_address(address)
+    except ValueError:
+        raise ConnectionError(f"RAY_ADDRESS is {address}; give HOST:PORT or auto, {otherwise}") from None
+    except ConnectionError:
+        raise ConnectionError(
+            f"RAY_ADDRESS is {address}, and no Ray runs on this node; start one (`ray start`, `ray up`), {otherwise}"
+        ) from None
+    assert place is not None
+    host, _, port = place.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"RAY_ADDRESS is {address}, and no Ray answers at {place} ({error}); start the cluster (`ray start`, "
+            f"`ray up`), {otherwise}"
+        ) from None
 
 
 @contextmanager
@@ -42,7 +83,7 @@ def connected(*, verbose: bool, dashboard: bool) -> Iterator[Mapping[str, float]
     import ray
 
     options = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.CRITICAL}
-    if os.environ.get("RAY_ADDRESS"):
+    if _address() is not None:
         ray.init(**options)
     else:
         from dabo_ray.service.tune import TRIAL_RESOURCE
@@ -61,3 +102,9 @@ def connected(*, verbose: bool, dashboard: bool) -> Iterator[Mapping[str, float]
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+def _address() -> str | None:
+    """The cluster to join; None for a Ray of the study's own."""
+    address = os.environ.get("RAY_ADDRESS")
+    return None if address in ("", "local") else address
