@@ -37,7 +37,7 @@ def _row(folder: Path) -> tuple[str, str, str, str]:
         study = read_study(folder / "study.yaml")
         if not study.database and not (folder / "plan.db").exists():
             return folder.name, "not begun", "0", "-"
-        plan = Plan(study, database_url(study, folder))
+        plan = Plan(study, database_url(study, folder), only_read=True)
     except ValueError as error:
         return folder.name, "unreadable", "-", str(error).splitlines()[0]
     results = plan.results()

@@ -40,14 +40,17 @@ class Plan:
         study: the checked study file.
         url: Optuna storage; what is found there under the study's name is gone on with.
         clock: seconds since any moment, for the budget of wall time.
+        only_read: whether it is only looked at, also when settings had other defaults while it ran.
 
     Raises:
         ValueError: the storage cannot be opened, or holds a study of this name with other settings.
     """
 
-    def __init__(self, study: Study, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, study: Study, url: str, clock: Callable[[], float] = time.monotonic, *, only_read: bool = False
+    ) -> None:
         self.study = study
-        self._store = Store(study, url)
+        self._store = Store(study, url, only_read=only_read)
         earlier, start = self.wall_seconds, clock()
         self.ledger = Ledger(study, lambda: earlier + clock() - start)
         self._search = Search(study, self._store)
@@ -283,4 +286,4 @@ def read_results(folder: Path) -> list[TrialResult]:
         ValueError: the study file or the database there cannot be read.
     """
     study = read_study(folder / "study.yaml")
-    return Plan(study, database_url(study, folder)).results()
+    return Plan(study, database_url(study, folder), only_read=True).results()

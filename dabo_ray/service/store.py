@@ -74,18 +74,20 @@ class Store:
     Args:
         study: the checked study file.
         url: Optuna storage; what is found there under the study's name is gone on with.
+        only_read: whether it is only looked at, which may be done with a study of other defaults too.
 
     Raises:
         ValueError: the storage cannot be opened, or holds a study of this name with other settings.
     """
 
-    def __init__(self, study: Study, url: str) -> None:
+    def __init__(self, study: Study, url: str, *, only_read: bool = False) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._budget = study.budget.model_dump()
         try:
             self._storage = optuna.storages.RDBStorage(url)
             self._ids = {phase: self._open(f"{study.study}/{phase}") for phase in Phase}
-            self._check_same(digest(study))
+            if not only_read:
+                self._check_same(digest(study))
             self.rows = self._rows()
         # A damaged database, and a URL that is none, show themselves in many ways.
         except OtherStudyError:

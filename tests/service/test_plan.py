@@ -524,6 +524,12 @@ def test_results_are_read_from_the_folder(tmp_path, uninterrupted):
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(to_dict(study)))
     Backend(study, database_url(study, tmp_path / "elsewhere"), hashed_score).run()
     assert summary_of(read_results(tmp_path)) == summary_of(uninterrupted.ended)
+    # As a later version sees it, in which a setting has another default.
+    later = study_with(database=url_in(tmp_path), augmenter={"hidden": 7})
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(to_dict(later)))
+    assert summary_of(read_results(tmp_path)) == summary_of(uninterrupted.ended)
+    with pytest.raises(ValueError, match="with other settings"):
+        Plan(later, url_in(tmp_path))
 
 
 def test_wall_seconds_add_up(tmp_path):
