@@ -7,19 +7,19 @@ import multiprocessing
 import shutil
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 from torchvision import datasets
 from torchvision.transforms import ToTensor
 
 from dabo_ray.augment.ops import to_unit
 from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of, time_side_by_side
+from dabo_ray.benchmarks.torch_loader import passes
 from dabo_ray.data.idx import DEBIAN_FASHION_MNIST, NAMES
 from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.sources import Reading, load
@@ -47,9 +47,13 @@ def run(options: Options) -> Result:
         pss = memory_of_processes(
             lambda: _pass_over(root, reading, 1), lambda: _pass_over(root, reading, NUM_IMAGES // BATCH)
         )
-        with _loaders(root, options.device) as loaders:
+        published = datasets.FashionMNIST(str(root), transform=ToTensor())
+        subset = Subset(published, range(min(len(published), BATCH * NUM_BATCHES)))
+        with passes(subset, BATCH, WORKERS, options.device) as loaders:
+            names = [f"DataLoader, torchvision, {workers} workers" for workers in WORKERS]
+            cases = dict(zip(names, loaders, strict=True))
             batches = Batches(images, BATCH, 0, Share(), options.device)
-            seconds = time_side_by_side({**loaders, "batches from the cache": lambda: _take(batches)}, options)
+            seconds = time_side_by_side({**cases, "batches from the cache": lambda: _take(batches)}, options)
     speeds = {name: [BATCH * NUM_BATCHES / each for each in values] for name, values in seconds.items()}
     rows = rows_of(speeds, next(iter(speeds)), "per_second")
     ours, best = rows[-1], max(rows[:-1], key=lambda row: row.value)
@@ -79,31 +83,6 @@ def write_published(folder: Path) -> None:
         values = torch.randint(0, 256 if "images" in name else 10, shape, dtype=torch.uint8, generator=generator)
         header = bytes([0, 0, 8, len(shape)]) + b"".join(side.to_bytes(4, "big") for side in shape)
         (folder / name).write_bytes(header + values.numpy().tobytes())
-
-
-@contextmanager
-def _loaders(root: Path, device: torch.device) -> Iterator[dict[str, Callable[[], object]]]:
-    """One pass over as many batches with each number of worker processes, which live from pass to pass."""
-    published = datasets.FashionMNIST(str(root), transform=ToTensor())
-    subset = Subset(published, range(min(len(published), BATCH * NUM_BATCHES)))
-    cases: dict[str, Callable[[], object]] = {}
-    loaders = []
-    for workers in WORKERS:
-        loader = DataLoader(
-            subset, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0, drop_last=True
-        )
-        loaders.append(loader)
-        cases[f"DataLoader, torchvision, {workers} workers"] = lambda loader=loader: _drain(loader, device)  # type: ignore[misc]
-    try:
-        yield cases
-    finally:
-        loaders.clear()
-
-
-def _drain(loader: DataLoader[tuple[torch.Tensor, torch.Tensor]], device: torch.device) -> None:
-    for images, labels in loader:
-        images.to(device)
-        labels.to(device)
 
 
 def _take(batches: Batches) -> None:

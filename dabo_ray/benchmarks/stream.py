@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
 
 from dabo_ray.augment.ops import to_unit
 from dabo_ray.benchmarks.measure import Options, Result, rows_of, time_side_by_side
+from dabo_ray.benchmarks.torch_loader import passes
 from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.sources import Reading, load
 
@@ -34,7 +33,12 @@ def run(options: Options) -> Result:
         root = Path(folder)
         write_images(root / "images")
         cases: dict[str, Callable[[], object]] = {}
-        with _loaders(root / "images", options.device) as loaders:
+        # Pillow resizes here as there: on tensors another algorithm would be compared.
+        transform = v2.Compose(
+            [v2.Resize(SIDE), v2.CenterCrop(SIDE), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+        )
+        images = datasets.ImageFolder(str(root / "images"), transform)
+        with passes(images, BATCH, PARALLEL, options.device) as loaders:
             for parallel, loader in zip(PARALLEL, loaders, strict=True):
                 batches = _batches(root, parallel, options.device)
                 cases[f"DataLoader, ImageFolder, {parallel} workers"] = loader
@@ -75,27 +79,3 @@ def _batches(root: Path, threads: int, device: torch.device) -> Batches:
 def _take(batches: Batches) -> None:
     for number in range(len(batches)):
         to_unit(batches[number].images)
-
-
-@contextmanager
-def _loaders(folder: Path, device: torch.device) -> Iterator[list[Callable[[], object]]]:
-    """A pass with each number of worker processes, which live from pass to pass."""
-    # Pillow resizes here as there: on tensors another algorithm would be compared.
-    transform = v2.Compose(
-        [v2.Resize(SIDE), v2.CenterCrop(SIDE), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
-    )
-    images = datasets.ImageFolder(str(folder), transform)
-    loaders = [
-        DataLoader(images, BATCH, shuffle=True, num_workers=workers, persistent_workers=True, drop_last=True)
-        for workers in PARALLEL
-    ]
-    try:
-        yield [lambda loader=loader: _drain(loader, device) for loader in loaders]  # type: ignore[misc]
-    finally:
-        loaders.clear()
-
-
-def _drain(loader: DataLoader[tuple[torch.Tensor, torch.Tensor]], device: torch.device) -> None:
-    for images, labels in loader:
-        images.to(device)
-        labels.to(device)
