@@ -16,7 +16,7 @@ from optuna.exceptions import ExperimentalWarning
 from dabo_ray.config import Choice, FloatRange, IntRange, Study, in_order
 from dabo_ray.seeds import derive
 from dabo_ray.service.setting import Setting
-from dabo_ray.service.shown import as_seen, shown
+from dabo_ray.service.shown import as_seen
 
 STARTUP = 5
 """First settings, drawn at random."""
@@ -30,14 +30,14 @@ def propose(study: Study, number: int, tried: Sequence[Setting], fixed: Mapping[
     Args:
         study: the checked study file.
         number: of the setting, from 0.
-        tried: all settings before it.
+        tried: settings before it that the sampler learns from.
         fixed: values that are not left to the sampler.
     """
     # A stream of its own for every setting: one for all would begin again, and repeat itself, with every driver.
     sampler = _sampler(study, derive(study.seed, "sampler", number) % 2**31)
     memory = optuna.create_study(directions=list(study.search.objective.values()), sampler=sampler)
     if study.search.sampler in ("tpe", "gp"):
-        memory.add_trials([as_seen(study, setting) for setting in shown(study, tried)])
+        memory.add_trials([as_seen(study, setting) for setting in tried])
     memory.enqueue_trial(dict(fixed))
     handle = memory.ask()
     values: dict[str, Any] = {}

@@ -12,6 +12,7 @@ from dabo_ray.seeds import derive
 from dabo_ray.service.pruning import Pruning, are_worse
 from dabo_ray.service.sampling import grid_of, propose
 from dabo_ray.service.setting import Setting
+from dabo_ray.service.shown import Tried
 from dabo_ray.service.store import GIVEN_UP, Row, Store
 from dabo_ray.trials import LEARNED, Outcome, Phase, Trial, TrialResult
 
@@ -27,7 +28,7 @@ class Search:
     def __init__(self, study: Study, store: Store) -> None:
         self.study = study
         self._store = store
-        self._settings: list[Setting] = []
+        self._settings = Tried()
         self._pruning = Pruning(study)
         self._to_repeat: deque[Setting] = deque()
         self._not_repeated = 0
@@ -61,7 +62,7 @@ class Search:
         else:
             number = len(self._settings)
             fixed = self._fixed[number] if number < len(self._fixed) else {}
-            setting = fresh = self._setting(propose(self.study, number, self._settings, fixed))
+            setting = fresh = self._setting(propose(self.study, number, self._settings.shown(self.study), fixed))
         row = self._store.create(self._trial(setting), setting.number, setting.distributions)
         if fresh:
             self._settings.append(fresh)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -27,17 +26,40 @@ class _Seen(FrozenTrial):
         return copy.copy(self)
 
 
-def shown(study: Study, tried: Sequence[Setting]) -> list[Setting]:
-    """The settings that the sampler learns from, in their order."""
-    # One that was pruned has no value for a second objective.
-    hidden = {Outcome.FAIL} if len(study.search.objective) == 1 else {Outcome.FAIL, Outcome.PRUNED}
-    recent = tried[-SHOWN_LATEST:]
-    best: list[Setting] = []
-    if len(tried) > SHOWN_LATEST:
-        earlier = (setting for setting in tried[:-SHOWN_LATEST] if setting.accuracy is not None)
-        best = heapq.nlargest(SHOWN_BEST, earlier, key=lambda setting: setting.accuracy or 0.0)
-    chosen = sorted(best, key=lambda setting: setting.number) + list(recent)
-    return [setting for setting in chosen if setting.outcome not in hidden]
+class Tried(list[Setting]):
+    """The settings of a search, in their order."""
+
+    def __init__(self, settings: Iterable[Setting] = ()) -> None:
+        super().__init__(settings)
+        self._best: list[Setting] = []
+        self._open: list[Setting] = []
+        self._ranked = 0
+
+    def shown(self, study: Study) -> list[Setting]:
+        """Those that the sampler learns from, in their order: some of the best and the latest, none that failed.
+
+        What has ended keeps its accuracy, so the best ones are gone on with: the cost does not grow with the search.
+        """
+        # One that was pruned has no value for a second objective.
+        hidden = {Outcome.FAIL} if len(study.search.objective) == 1 else {Outcome.FAIL, Outcome.PRUNED}
+        start = max(0, len(self) - SHOWN_LATEST)
+        chosen = sorted(self._best_before(start), key=lambda setting: setting.number) + self[start:]
+        return [setting for setting in chosen if setting.outcome not in hidden]
+
+    def _best_before(self, end: int) -> list[Setting]:
+        """The most accurate of the first settings, the earlier one of equals; `end` never becomes less."""
+        fresh = [*self._open, *self[self._ranked : end]]
+        self._ranked = end
+        self._open = [setting for setting in fresh if setting.outcome is Outcome.RUNNING]
+        ended = [setting for setting in fresh if setting.outcome is not Outcome.RUNNING]
+        self._best = _most_accurate([*self._best, *ended])
+        return _most_accurate([*self._best, *self._open])
+
+
+def _most_accurate(settings: Iterable[Setting]) -> list[Setting]:
+    judged = [(setting.accuracy, setting) for setting in settings if setting.accuracy is not None]
+    judged.sort(key=lambda each: (-each[0], each[1].number))
+    return [setting for _, setting in judged[:SHOWN_BEST]]
 
 
 def as_seen(study: Study, setting: Setting) -> FrozenTrial:

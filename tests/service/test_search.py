@@ -15,7 +15,7 @@ from dabo_ray.config import Study
 from dabo_ray.service.plan import Plan
 from dabo_ray.service.sampling import grid_of, propose
 from dabo_ray.service.setting import Setting
-from dabo_ray.service.shown import SHOWN_BEST, SHOWN_LATEST, shown
+from dabo_ray.service.shown import SHOWN_BEST, SHOWN_LATEST, Tried
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 from tests.service.fake_backend import Backend, hashed_score, study_with, summary_of, url_in
 
@@ -264,5 +264,20 @@ def test_of_many_settings_the_sampler_sees_the_best_and_the_latest():
         ended(Setting(n, {"augmenter.lr": n / 1000}, propose(study, 0, [], {}).distributions), lambda lr: -lr)
         for n in range(1000)
     ]
-    numbers = [setting.number for setting in shown(study, tried)]
+    numbers = [setting.number for setting in Tried(tried).shown(study)]
     assert numbers == [*range(SHOWN_BEST), *range(1000 - SHOWN_LATEST, 1000)]
+
+
+def test_the_best_are_found_whenever_settings_end():
+    """Beside a look at all of them; some end long after later ones."""
+    study, rng = study_with(), np.random.default_rng(0)
+    tried, running = Tried(), list[Setting]()
+    for number in range(400):
+        tried.append(Setting(number, {"augmenter.lr": float(rng.integers(50))}, {}))
+        running.append(tried[-1])
+        while running and rng.random() < 0.6:
+            ended(running.pop(rng.integers(len(running))), lambda lr: lr)
+        latest = tried[-SHOWN_LATEST:]
+        judged = [setting for setting in tried[:-SHOWN_LATEST] if setting.accuracy is not None]
+        best = sorted(judged, key=lambda setting: (-(setting.accuracy or 0), setting.number))[:SHOWN_BEST]
+        assert tried.shown(study) == [*sorted(best, key=lambda setting: setting.number), *latest]
