@@ -62,7 +62,9 @@ class Plan:
             self._recall(row)
 
     def _recall(self, row: Row) -> None:
-        trial, is_suspended = row.result.trial, SUSPENDED in row.notes
+        trial = row.result.trial
+        # One that failed before it could stop has ended.
+        is_suspended = SUSPENDED in row.notes and row.result.outcome is Outcome.PRUNED
         self._roster.issue(trial)
         self.ledger.begin(trial)
         self.ledger.note(trial, row.result.metrics)

@@ -115,6 +115,19 @@ def test_dear_trials_are_suspended_and_go_on_when_extended(tmp_path):
     assert extended.issued[0].name == "search-0002"
 
 
+def test_a_trial_that_fails_when_it_was_to_be_suspended_has_ended(tmp_path):
+    study = with_budget(gpu_hours=(2 + 3 + FINALS * 1.25) * 4 * HOURS_PER_EPOCH)
+    plan = Backend(study, url_in(tmp_path), hashed_score).plan
+    while (trial := plan.next()).phase is not Phase.SEARCH:
+        plan.finish(trial.name, Outcome.COMPLETE, {"epoch": 4.0, "seconds": 4 * SECONDS, "select_accuracy": 50.0})
+    metrics = {"epoch": 1.0, "seconds": 100 * SECONDS, "select_accuracy": 50.0}
+    assert plan.report(trial.name, metrics).startswith("budget.gpu_hours")
+    plan.finish(trial.name, Outcome.FAIL, metrics, "lost")
+    again = Plan(with_budget(gpu_hours=100.0), url_in(tmp_path))
+    assert not again.is_suspended(trial.name)
+    assert again.next() != trial
+
+
 def tables(backend: Backend) -> list[Any]:
     """Every trial without its name: that of a final trial tells when it was first run."""
     return sorted((r.trial.arm, r.trial.seed, r.outcome, sorted(r.metrics.items())) for r in backend.plan.results())
