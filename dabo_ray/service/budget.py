@@ -104,7 +104,7 @@ class Ledger:
         """What the whole final phase is expected to use."""
         study = self._study
         final, epochs = study.final, study.classifier.epochs
-        costs = [self.cost(name, epochs) for name in study.arms]
+        costs = [self.cost(study.method_of(label), epochs) for label in study.arms]
         costs += [self.cost(LEARNED, epochs)] * (len(final.equal_cost) + final.top)
         costs += [self.cost(FROZEN, epochs)] * (final.top if final.frozen else 0)
         return _total(cost for cost in costs for _ in range(final.seeds)) * MARGIN

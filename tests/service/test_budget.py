@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dabo_ray.config import Resources, Study
-from dabo_ray.service.budget import gpu_hours
+from dabo_ray.service.baselines import baseline_trials
+from dabo_ray.service.budget import Ledger, gpu_hours
 from dabo_ray.service.plan import Plan
 from dabo_ray.trials import Outcome, Phase
 from tests.service.fake_backend import SECONDS, Backend, hashed_score, study_with, summary_of, url_in
@@ -42,6 +43,17 @@ def hours(backend: Backend) -> float:
 )
 def test_hours_count_devices(resources, expected):
     assert gpu_hours(Resources(**resources), 7200) == expected
+
+
+def test_a_label_does_not_change_what_a_baseline_is_expected_to_use():
+    expected = []
+    for label in ("random_augmenter", "untrained"):
+        study = study_with(baselines=["none", {"name": "random_augmenter", "label": label}])
+        ledger = Ledger(study, lambda: 0.0)
+        for trial in baseline_trials(study):
+            ledger.note(trial, {"epoch": 1.0, "seconds": 10.0 if trial.arm == "none" else 1.0})
+        expected.append(ledger.final_phase())
+    assert expected[0] == expected[1]
 
 
 def test_without_limits_nothing_is_said(tmp_path):
