@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "dabo_ray"
 MAY_IMPORT: dict[str, set[str]] = {
     "seeds": set(),
     "trials": set(),
+    "pareto": set(),
     "exit_codes": set(),
     "config": {"config"},
     "problems": {"config"},

@@ -16,7 +16,11 @@ from dabo_ray.trials import Outcome
 
 
 class Pruning:
-    """The search trials as a pruner sees them.
+    """The search trials as a pruner sees them: of each setting the first one alone.
+
+    Pruners keep a share of settings, each seen once on one same seed. Further seeds are for those that were kept, and
+    measure them. Were they pruned as well, a setting would have to be among the best on every seed by itself instead of
+    by its mean, against rungs where the good ones stand many times.
 
     Args:
         study: the checked study file.
@@ -32,7 +36,7 @@ class Pruning:
 
     def add(self, row: Row) -> None:
         """Shows the pruner a trial with what was heard of it; its end is told apart. One that goes on is known."""
-        if row.result.trial.name in self._ids:
+        if row.result.trial.origin is not None or row.result.trial.name in self._ids:
             return
         template = optuna.trial.create_trial(
             state=TrialState.RUNNING, intermediate_values=row.values, system_attrs=row.pruner_notes()
@@ -41,20 +45,22 @@ class Pruning:
 
     def report(self, name: str, epoch: int, accuracy: float) -> None:
         """Shows the pruner an epoch of a running trial."""
-        self._storage.set_trial_intermediate_value(self._ids[name], epoch, accuracy)
+        if name in self._ids:
+            self._storage.set_trial_intermediate_value(self._ids[name], epoch, accuracy)
 
     def should_stop(self, name: str) -> bool:
         """Whether a running trial has fallen behind. May be asked once an epoch: pruners remember that they were."""
-        return self._pruner.prune(self._study, self._storage.get_trial(self._ids[name]))
+        return name in self._ids and self._pruner.prune(self._study, self._storage.get_trial(self._ids[name]))
 
     def notes(self, name: str) -> Mapping[str, Any]:
         """What the pruner remembers of a running trial."""
-        return self._storage.get_trial_system_attrs(self._ids[name])
+        return self._storage.get_trial_system_attrs(self._ids[name]) if name in self._ids else {}
 
     def end(self, name: str, outcome: Outcome, accuracy: float | None) -> None:
         """Shows the pruner the end of a trial."""
         values = [accuracy] if outcome is Outcome.COMPLETE and accuracy is not None else None
-        self._storage.set_trial_state_values(self._ids[name], STATES[outcome], values)
+        if name in self._ids:
+            self._storage.set_trial_state_values(self._ids[name], STATES[outcome], values)
 
 
 def _pruner(study: Study) -> optuna.pruners.BasePruner:

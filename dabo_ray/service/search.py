@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from dabo_ray.config import Study
 from dabo_ray.key_paths import with_settings
+from dabo_ray.pareto import pareto_front
 from dabo_ray.seeds import derive
 from dabo_ray.service.pruning import Pruning, are_worse
 from dabo_ray.service.sampling import grid_of, propose
@@ -51,8 +52,7 @@ class Search:
             self._settings.append(self._setting(Setting(row.number, trial.settings, row.distributions)))
         elif self._settings[row.number] in self._to_repeat:
             self._to_repeat.remove(self._settings[row.number])
-        if _may_be_pruned(row):
-            self._pruning.add(row)
+        self._pruning.add(row)
 
     def next(self) -> Row:
         """A new trial: the next seed of a setting that goes on, or else of a new setting."""
@@ -68,8 +68,7 @@ class Search:
             self._settings.append(fresh)
         else:
             self._to_repeat.popleft()
-        if _may_be_pruned(row):
-            self._pruning.add(row)
+        self._pruning.add(row)
         return row
 
     def estimated_epochs(self) -> int:
@@ -100,13 +99,10 @@ class Search:
 
     def report(self, row: Row, epoch: int, accuracy: float) -> None:
         """Shows an epoch to the pruner."""
-        if _may_be_pruned(row):
-            self._pruning.report(row.result.trial.name, epoch, accuracy)
+        self._pruning.report(row.result.trial.name, epoch, accuracy)
 
     def reason_to_stop(self, row: Row, epoch: int) -> str:
         """Why a trial should stop after an epoch; empty if it should not. What the pruner remembers is kept."""
-        if not _may_be_pruned(row):
-            return ""
         name = row.result.trial.name
         reason = ""
         if self._pruning.should_stop(name):
@@ -138,8 +134,7 @@ class Search:
         assert row.number is not None
         setting, result = self._settings[row.number], row.result
         setting.add(result, row.values)
-        if _may_be_pruned(row):
-            self._pruning.end(result.trial.name, result.outcome, result.metrics.get("select_accuracy"))
+        self._pruning.end(result.trial.name, result.outcome, result.metrics.get("select_accuracy"))
         if setting.outcome is Outcome.RUNNING:
             self._to_repeat.append(setting)
         else:
@@ -159,34 +154,10 @@ class Search:
             and all(excess <= 0 for excess in setting.violations(self.study).values())
         ]
         whole.sort(key=lambda setting: (-(setting.accuracy or 0.0), setting.number))
-        return [setting.results[0] for setting in self._front(whole)[:top]]
-
-    def _front(self, settings: Sequence[Setting]) -> list[Setting]:
-        """Those that no other is at least as good as in all objectives and better in one; in their order."""
-        directions = self.study.search.objective
-        if len(directions) == 1:
-            return list(settings)
-        front: list[tuple[tuple[float, ...], Setting]] = []
-        for setting in settings:
-            measured = setting.measured(self.study)
-            point = tuple(measured[name] * (1 if way == "maximize" else -1) for name, way in directions.items())
-            front = [(other, kept) for other, kept in front if not _dominates(point, other)]
-            if not any(_dominates(other, point) for other, _ in front):
-                front.append((point, setting))
-        return [setting for _, setting in front]
-
-
-def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one != other and all(a >= b for a, b in zip(one, other, strict=True))
-
-
-def _may_be_pruned(row: Row) -> bool:
-    """Whether a trial is the first of its setting: pruners keep a share of settings, each seen once on one same seed.
-
-    Further seeds are for those that were kept, and measure them. Were they pruned as well, a setting would have to be
-    among the best on every seed by itself instead of by its mean, against rungs where the good ones stand many times.
-    """
-    return row.result.trial.origin is None
+        objective = self.study.search.objective
+        if len(objective) > 1:
+            whole = pareto_front(whole, objective, lambda setting: setting.measured(self.study))
+        return [setting.results[0] for setting in whole[:top]]
 
 
 def _accuracies(setting: Setting) -> list[float]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from dabo_ray.config.search import Measure
+from dabo_ray.pareto import pareto_front
 from dabo_ray.tracking.figures.drawing import GREY, LEARNED_COLOUR, data_uri, legend, plot, value_axis
 from dabo_ray.tracking.results import metric
 from dabo_ray.trials import Outcome, Phase, TrialResult
@@ -37,7 +38,7 @@ def trade_offs(
     if not points:
         return {}
     allowed = [point for point in points if all(point[name] <= most for name, most in limits.items())]
-    best = pareto_front(allowed, objective)
+    best = pareto_front(allowed, objective, dict)
     first, *others = objective
     figures = {}
     for name in others:
@@ -55,19 +56,6 @@ def trade_offs(
         legend(axes)
         figures[name] = data_uri(figure)
     return figures
-
-
-def pareto_front(points: Sequence[Point], objective: Mapping[Measure, str]) -> list[Point]:
-    """Those that no other is at least as good as in all objectives and better in one."""
-
-    def gains(point: Point) -> list[float]:
-        return [point[name] if way == "maximize" else -point[name] for name, way in objective.items()]
-
-    def beats(one: Point, other: Point) -> bool:
-        pairs = list(zip(gains(one), gains(other), strict=True))
-        return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
-
-    return [point for point in points if not any(beats(other, point) for other in points)]
 
 
 def _points(results: Sequence[TrialResult], names: set[Measure]) -> list[Point]:

@@ -8,16 +8,6 @@ from dabo_ray.trials import Outcome
 TWO = {"select_accuracy": "maximize", "gpu_hours": "minimize"}
 
 
-def test_the_front_has_what_no_other_beats():
-    points = [
-        {"select_accuracy": accuracy, "gpu_hours": hours}
-        for accuracy, hours in [(70.0, 1.0), (80.0, 2.0), (75.0, 2.0), (90.0, 9.0), (80.0, 2.0), (60.0, 1.0)]
-    ]
-    assert figures.pareto_front(points, TWO) == [points[0], points[1], points[3], points[4]]
-    assert figures.pareto_front(points, {"select_accuracy": "maximize"}) == [points[3]]
-    assert figures.pareto_front([], TWO) == []
-
-
 @pytest.fixture
 def trials(make_trial):
     """Two seeds of one setting, one of another, and one that was pruned."""
