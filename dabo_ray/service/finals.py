@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dabo_ray.config import Study
 from dabo_ray.seeds import derive
-from dabo_ray.service.baselines import baseline_trials, best_of_each
+from dabo_ray.service.baselines import best_of_each
 from dabo_ray.service.roster import Roster
 from dabo_ray.service.search import Search
 from dabo_ray.trials import FROZEN, LEARNED, Outcome, Phase, Trial, TrialResult
@@ -18,13 +18,14 @@ class Finals:
 
     Args:
         study: the checked study file.
+        baselines: every trial of that phase.
         search: whose best settings are compared.
         roster: of all trials of the study.
     """
 
-    def __init__(self, study: Study, search: Search, roster: Roster) -> None:
+    def __init__(self, study: Study, baselines: Sequence[Trial], search: Search, roster: Roster) -> None:
         self._study = study
-        self._baselines = baseline_trials(study)
+        self._baselines = baselines
         self._search = search
         self._roster = roster
         self._known: tuple[int, list[Trial]] | None = None

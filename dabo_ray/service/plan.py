@@ -56,7 +56,7 @@ class Plan:
         self._search = Search(study, self._store)
         self._baselines = baseline_trials(study)
         self._roster = Roster()
-        self._finals = Finals(study, self._search, self._roster)
+        self._finals = Finals(study, self._baselines, self._search, self._roster)
         self._closed = self._store.closed_phases()
         for row in self._store.rows:
             self._recall(row)
