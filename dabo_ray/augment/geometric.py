@@ -25,7 +25,7 @@ class Flip(Moving):
         (mirrored,) = params
         rows = mirrored.nonzero().squeeze(1).to(images.device)
         output = images.detach().clone(memory_format=torch.contiguous_format)
-        ops.words(output).index_copy_(0, rows, ops.words(output.index_select(0, rows).flip(self.axis)))
+        ops.put(output, rows, output.index_select(0, rows).flip(self.axis))
         return output
 
 

@@ -53,5 +53,5 @@ class ColorJitter(FixedAugmentation):
             changed = images.index_select(0, group)
             for number in numbers:
                 changed = _OPERATIONS[number](changed, factors[number])
-            ops.words(output).index_copy_(0, group, ops.words(changed.contiguous()))
+            ops.put(output, group, changed.contiguous())
         return output

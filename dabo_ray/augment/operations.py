@@ -55,9 +55,8 @@ def apply_chain(images: Tensor, operations: Tensor, magnitudes: Tensor, *, bilin
     for step in earlier:
         levels = apply_each(levels, *step, bilinear=bilinear)
     output = torch.empty(levels.shape, device=levels.device)
-    words = ops.words(output)
     for rows, changed in _changed(levels, numbers, strengths, bilinear=bilinear):
-        words.index_copy_(0, rows, ops.words(changed.div_(255)))
+        ops.put(output, rows, changed.div_(255))
     return output.to(images.dtype) if images.is_floating_point() else output
 
 
@@ -74,9 +73,8 @@ def apply_each(levels: Tensor, operations: Tensor, magnitudes: Tensor, *, biline
         uint8 as well: a quarter of the memory to move.
     """
     output = levels.clone()
-    words = ops.words(output)
     for rows, changed in _changed(levels, operations, magnitudes, bilinear=bilinear, kept=False):
-        words.index_copy_(0, rows, ops.words(to_bytes(changed)))
+        ops.put(output, rows, to_bytes(changed))
     return output
 
 

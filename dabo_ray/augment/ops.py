@@ -35,21 +35,6 @@ def affine_warp(images: Tensor, theta: Tensor) -> Tensor:
     return sample(images, _sampling_terms(theta, x_W, y_H), "bilinear")
 
 
-def nearest_warp(images: Tensor, matrix: Tensor) -> Tensor:
-    """Resample each image under its own affine map by the nearest pixel; zero outside the image.
-
-    Args:
-        images: (B, C, H, W).
-        matrix: (B, 2, 3) from output to input in pixels, see `rotation_matrix`.
-    """
-    return pixel_warp(images, matrix, "nearest")
-
-
-def pixel_warp(images: Tensor, matrix: Tensor, interpolation: str) -> Tensor:
-    """`nearest_warp` with another `interpolation`, that of `grid_sample`; its sums are in torchvision's order."""
-    return sample(images, pixel_terms(matrix.to(images), *images.shape[-2:]), interpolation)
-
-
 def pixel_terms(matrix: Tensor, height: int, width: int) -> Terms:
     """What `sample` adds up under pixel matrices, (B, 2, 3), see `rotation_matrix`."""
     x_W, y_H = (
@@ -206,11 +191,15 @@ def to_unit(levels: Tensor) -> Tensor:
     return levels.float().div_(255)
 
 
-def words(images: Tensor) -> Tensor:
-    """The same memory in as large numbers as fit into a row; of contiguous images, for copying whole ones.
+def put(images: Tensor, rows: Tensor, others: Tensor) -> None:
+    """Copy whole images to given rows; all are contiguous.
 
-    A CPU copies images to given places number by number, so that the type decides how long it takes.
+    A CPU copies number by number, so it is given as large numbers as fit into a row of pixels.
     """
+    _words(images).index_copy_(0, rows, _words(others))
+
+
+def _words(images: Tensor) -> Tensor:
     if images.device.type != "cpu":
         return images
     row = images.shape[-1] * images.element_size()
