@@ -48,13 +48,13 @@ def _count(entry: IntRange | FloatRange | Choice) -> int:
     return len(entry.values) if isinstance(entry, Choice) else entry.steps or 0
 
 
-Tried = Annotated[Space, AfterValidator(_is_a_list_of_values)]
+ListOfValues = Annotated[Space, AfterValidator(_is_a_list_of_values)]
 
 
 class Tunable(Arm):
     """A baseline whose settings can be tuned, so that it has the same chance as the learned arm."""
 
-    tune: dict[str, Tried] = {}
+    tune: dict[str, ListOfValues] = {}
     """Setting -> `{int: [low, high]}`, `{float: [low, high], steps: NUMBER}` or `{choice: [...]}`. Every combination is
     trained once, and the one with the best select accuracy is compared in the end."""
 

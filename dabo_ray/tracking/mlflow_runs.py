@@ -140,11 +140,12 @@ class StudyRuns:
         views = {"arms": arms_view(f"Arms {of_study}", self._parent_id, arms)}
         if settings := searched(self.params):
             views["search"] = search_view(f"Search {of_study}", self._parent_id, settings)
-        self.store.log_experiment_tags(dict(view.tag(self._view_key(of), now_ms()) for of, view in views.items()))
+        saved = dict(view.tag(self._view_key(of), now_ms()) for of, view in views.items())
         experiment, words = self.store.experiment_id, {"arms": "Arms side by side", "search": "Trials of the search"}
         pages = {words[of]: view_page(experiment, self._view_key(of)) for of in views}
         everywhere = {**pages, "Results and report": run_page(experiment, self._parent_id)}
-        self.store.log_experiment_tags({"mlflow.note.content": f"{links(everywhere)} \N{MIDDLE DOT} {plain(answer)}"})
+        note = f"{links(everywhere)} \N{MIDDLE DOT} {plain(answer)}"
+        self.store.log_experiment_tags({**saved, "mlflow.note.content": note})
         return pages
 
     def _view_key(self, of: str) -> str:
