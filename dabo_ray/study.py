@@ -144,4 +144,8 @@ def run(study: Study, options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # Python ends by the signal, whatever code it is given, if Ctrl-C fell into an exec of text, as where a dataclass is
+    # made; the next such exec makes it forget.
+    exec("")
+    sys.exit(code)

@@ -219,3 +219,16 @@ def test_a_baselines_file_that_cannot_be_used(command: Command, tmp_path: Path):
     assert "cannot use the augmenter file: learned.safetensors is damaged, or no safetensors file" in ended.err
     assert not ended.imported & {"ray", "mlflow"}
     assert {path.name for path in work.iterdir()} == {"study.yaml", "learned.safetensors"}
+
+
+def test_an_interruption_while_code_is_made_is_one_like_others(command: Command, tmp_path: Path):
+    """As in the import of a module with dataclasses: Python itself would end by the signal, though we caught it."""
+    interrupting = """
+import dabo_ray.study_file
+def interrupted(*_):
+    exec("raise KeyboardInterrupt")
+dabo_ray.study_file.read_study = interrupted
+"""
+    (tmp_path / "witness" / "sitecustomize.py").write_text(WITNESS + interrupting)
+    ended = command("any.yaml")
+    assert (ended.code, ended.err) == (130, "Interrupted.\n")
