@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dabo_ray import interruption
 from dabo_ray.config import Study
 from dabo_ray.describe import tracking_uri
 from dabo_ray.exit_codes import ExitCode
@@ -107,6 +108,8 @@ class Driver:
             except ValueError as error:
                 raise ConfigError(str(error)) from None
             self.plan.ledger.concurrent = concurrent
+            # From here on Tune looks after Ctrl-C.
+            interruption.check()
             with progress:
                 tune.run(self.study, tune.Course(self.plan, self.folder, [progress, self.tracker]), concurrent)
 

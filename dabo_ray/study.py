@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dabo_ray import interruption
 from dabo_ray.config import Study
 from dabo_ray.describe import describe_plan
 from dabo_ray.exit_codes import ExitCode
@@ -76,6 +77,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Checks, runs and reports; returns the exit code."""
     options = arguments(argv)
+    with interruption.remembered():
+        return answer(options)
+
+
+def answer(options: argparse.Namespace) -> int:
+    """Does what the command line asks for; returns the exit code."""
     try:
         if options.list or options.show:
             from dabo_ray.shelf import list_studies, show_trial
@@ -132,6 +139,7 @@ def run(study: Study, options: argparse.Namespace) -> int:
         digest = pools.labelled.digest()
     except (ConnectionError, DataError, PolicyError, AugmenterFileError, WeightsError) as error:
         raise ConfigError(str(error)) from None
+    interruption.check()
     comment = leading_comment(options.file.read_text(encoding="utf-8"))
     extended = extended_keys(options)
     resume = options.resume or bool(extended)

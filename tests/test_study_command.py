@@ -232,3 +232,25 @@ dabo_ray.study_file.read_study = interrupted
     (tmp_path / "witness" / "sitecustomize.py").write_text(WITNESS + interrupting)
     ended = command("any.yaml")
     assert (ended.code, ended.err) == (130, "Interrupted.\n")
+
+
+def test_an_interruption_that_python_ignores_is_not_lost(command: Command, tmp_path: Path):
+    interrupting = """
+import signal
+import dabo_ray.study_file
+class Interrupting:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+read = dabo_ray.study_file.read_study
+def interrupted(*arguments):
+    Interrupting()
+    return read(*arguments)
+dabo_ray.study_file.read_study = interrupted
+"""
+    (tmp_path / "witness" / "sitecustomize.py").write_text(WITNESS + interrupting)
+    (tmp_path / "work" / "study.yaml").write_text(MINIMAL)
+    ended = command("study.yaml")
+    assert ended.code == 130
+    assert ended.err == "Interrupted.\n"
+    assert not ended.imported & {"ray", "mlflow"}
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["study.yaml"]

@@ -1,0 +1,68 @@
+"""Ctrl-C is not lost where Python ignores exceptions."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import weakref
+from collections.abc import Callable
+
+import pytest
+
+from dabo_ray import interruption
+
+
+class Doomed:
+    """Anything that can be referred to weakly."""
+
+
+def press() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def lose(work: Callable[[], object]) -> None:
+    """Does it where Python ignores what it raises."""
+    doomed = Doomed()
+    reference = weakref.ref(doomed, lambda _: work())
+    del doomed
+    assert reference() is None
+
+
+def test_an_interruption_that_python_ignores_is_raised_later():
+    with interruption.remembered():
+        interruption.check()
+        lose(press)
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
+
+
+def test_what_else_python_ignores_is_told(monkeypatch: pytest.MonkeyPatch):
+    told: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: told.append(lost.exc_type))
+    with interruption.remembered():
+        lose(press)
+        lose(lambda: int("none"))
+    assert told == [ValueError]
+
+
+def test_it_is_raised_at_once_where_that_is_possible():
+    with interruption.remembered(), pytest.raises(KeyboardInterrupt):
+        press()
+
+
+def test_what_was_before_comes_back():
+    before = signal.getsignal(signal.SIGINT)
+    with interruption.remembered(), pytest.raises(KeyboardInterrupt):
+        press()
+    assert signal.getsignal(signal.SIGINT) is before
+    interruption.check()
+
+
+def test_a_process_that_ignores_it_still_does():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruption.remembered():
+            press()
+            interruption.check()
+    finally:
+        signal.signal(signal.SIGINT, before)
