@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,6 +14,14 @@ from dabo_ray import interruption
 
 class Doomed:
     """Anything that can be referred to weakly."""
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C, and so would these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def press() -> None:
@@ -51,18 +59,14 @@ def test_it_is_raised_at_once_where_that_is_possible():
 
 
 def test_what_was_before_comes_back():
-    before = signal.getsignal(signal.SIGINT)
     with interruption.remembered(), pytest.raises(KeyboardInterrupt):
         press()
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     interruption.check()
 
 
 def test_a_process_that_ignores_it_still_does():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with interruption.remembered():
-            press()
-            interruption.check()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interruption.remembered():
+        press()
+        interruption.check()

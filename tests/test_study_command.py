@@ -238,6 +238,7 @@ def test_an_interruption_that_python_ignores_is_not_lost(command: Command, tmp_p
     interrupting = """
 import signal
 import dabo_ray.study_file
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Interrupting:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,12 @@ def run(study: Study, course: Course, concurrent: int) -> None:
             verbose=0,
         ),
     )
-    tuner.fit()
+    # Tune leaves its handler behind, which would swallow a Ctrl-C while the report is written.
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        tuner.fit()
+    finally:
+        signal.signal(signal.SIGINT, before)
     if not course.plan.is_done:
         # Tune takes the first Ctrl-C to itself, and returns as if all were done.
         raise KeyboardInterrupt

@@ -72,7 +72,9 @@ def run(study: Study, folder: Path, on_epoch: Heard | None = None) -> Witness:
     folder.mkdir(parents=True)
     witness = Witness(on_epoch)
     course = tune.Course(Plan(study, f"sqlite:///{folder / 'plan.db'}"), folder, [witness])
+    heard = signal.getsignal(signal.SIGINT)
     tune.run(study, course, tune.concurrent_trials(study.resources, {"CPU": 2.0}))
+    assert signal.getsignal(signal.SIGINT) is heard
     assert sorted(witness.started) == sorted(witness.ended)
     assert states_of_placement_groups() <= {"REMOVED"}
     assert not list(folder.glob("trials/*/checkpoint*.pt")), "checkpoints of trials that have ended"
