@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,3 +150,12 @@ def test_a_wrong_import_is_seen(module: str, line: str):
 )
 def test_a_right_import_is_let_through(module: str, line: str):
     assert not wrong_imports({module: f"{source_of(module)}\n{line}\n"})
+
+
+@pytest.mark.parametrize("module", ["driver", "service.trial"])
+def test_a_study_does_not_wait_for_what_it_may_never_need(module: str):
+    """Each takes up to a second, before the first trial in the driver and again in every process of trials."""
+    late = ["torchvision", "torch._dynamo", "sympy", "matplotlib", "mlflow", "sklearn"]
+    asked = f"import sys, dabo_ray.{module}; print(sorted(set({late}) & sys.modules.keys()))"
+    told = subprocess.run([sys.executable, "-c", asked], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"

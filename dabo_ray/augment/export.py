@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,7 +19,9 @@ from safetensors.torch import save as to_bytes
 
 from dabo_ray.augment.augmenters import AUGMENTERS, name_of
 from dabo_ray.augment.learned import Augmenter
-from dabo_ray.augment.transform import LearnedTransform
+
+if TYPE_CHECKING:
+    from dabo_ray.augment.transform import LearnedTransform
 
 FORMAT_VERSION = 1
 HEADER_KEY = "dabo_ray_augmenter"
@@ -71,6 +73,9 @@ def load(path: str | os.PathLike[str]) -> LearnedTransform:
         ValueError: the file is not one of `save`, is damaged, or was written by a later version.
         FileNotFoundError: there is no such file.
     """
+    # Training reads augmenters too, and need not wait for torchvision's second of importing.
+    from dabo_ray.augment.transform import LearnedTransform
+
     augmenter, description = _read(Path(path))
     return LearnedTransform(augmenter, description)
 

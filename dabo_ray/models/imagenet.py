@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 HEAD = "fc."
@@ -39,7 +38,10 @@ def imagenet_resnet(
 
     Reference: He et al. 2016; the stride of a bottleneck is that of its 3x3 convolution.
     """
-    network: nn.Module = getattr(torchvision.models, name)(num_classes=num_classes)
+    # Torchvision takes a second to import, which the trials of other networks need not wait for.
+    from torchvision import models
+
+    network: nn.Module = getattr(models, name)(num_classes=num_classes)
     if channels != 3:
         # Drawn as torchvision draws the convolution that it replaces.
         network.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from dabo_ray.tracking.results import replacing
 
@@ -44,6 +43,9 @@ def sample_grid(before: np.ndarray, after: np.ndarray, path: Path) -> None:
     for row, top in enumerate(tops):
         for column, left in enumerate(lefts):
             canvas[top : top + tile_height, left : left + tile_width] = tiles[row, column]
+
+    # Imported here: a trial draws once, at its end.
+    from matplotlib.figure import Figure
 
     dpi = 100
     figure = Figure(figsize=(canvas.shape[1] / dpi, canvas.shape[0] / dpi), dpi=dpi)
