@@ -16,6 +16,7 @@ from dabo_ray.config import Study
 from dabo_ray.service.baselines import baseline_trials
 from dabo_ray.service.budget import Ledger, Use
 from dabo_ray.service.finals import Finals
+from dabo_ray.service.phases import Phases
 from dabo_ray.service.roster import Roster
 from dabo_ray.service.search import Search
 from dabo_ray.service.store import GIVEN_UP, SUSPENDED, Row, Store, database_url
@@ -57,7 +58,7 @@ class Plan:
         self._baselines = baseline_trials(study)
         self._roster = Roster()
         self._finals = Finals(study, self._baselines, self._search, self._roster)
-        self._closed = self._store.closed_phases()
+        self._phases = Phases(self._store, self._roster, self._baselines, self._search, self._finals)
         for row in self._store.rows:
             self._recall(row)
 
@@ -72,7 +73,7 @@ class Plan:
             self._search.recall(row)
         if row.result.outcome is Outcome.RUNNING:
             self._roster.unfinished.append(row)
-        elif is_suspended and trial.phase not in self._closed:
+        elif is_suspended and not self._phases.is_closed(trial.phase):
             self._suspend(row)
         else:
             self._note_end(row)
@@ -86,7 +87,7 @@ class Plan:
         if self._roster.unfinished:
             return self._start_trial(self._roster.unfinished.pop(0))
         for phase, fresh in ((Phase.BASELINES, self._next_baseline), (Phase.SEARCH, self._next_search)):
-            if self._has_more(phase):
+            if self._phases.has_more(phase):
                 limit = self.ledger.limit_reached(self._expected(phase), self._reserve(phase))
                 if not limit:
                     return self._start_trial(fresh())
@@ -97,12 +98,6 @@ class Plan:
         if self._roster.runs_before_the_finals():
             return Signal.WAIT
         return self._next_final_trial()
-
-    def _has_more(self, phase: Phase) -> bool:
-        if phase in self._closed:
-            return False
-        is_left = phase is Phase.SEARCH and bool(self._roster.suspended)
-        return is_left or len(self._roster.issued[phase]) < self.planned(phase)
 
     def _expected(self, phase: Phase) -> Use:
         """What the next trial of a phase is expected to use."""
@@ -121,10 +116,8 @@ class Plan:
         return Use() if is_needed else self.ledger.first_settings() + self.ledger.final_phase()
 
     def _close(self, phase: Phase, limit: str) -> None:
-        """Ends a phase before all of its trials were issued, for good unless the study is extended."""
-        done = len(self._roster.issued[phase])
-        self._closed[phase] = f"{limit}; {phase} ended after {done} of {self._planned_whole(phase)} trials"
-        self._store.close_phase(phase, self._closed[phase])
+        """Ends a phase early, and with it those of its trials that would have gone on."""
+        self._phases.close(phase, limit)
         if phase is Phase.SEARCH:
             for row in self._roster.suspended.values():
                 self._note_end(row)
@@ -133,7 +126,7 @@ class Plan:
     @property
     def budget_note(self) -> str:
         """Which limit of the budget ended which phase early, with its numbers; empty if none did."""
-        return "; ".join(self._closed.values())
+        return self._phases.why_closed
 
     def _start_trial(self, row: Row) -> Trial:
         trial = self._roster.start(row)
@@ -151,7 +144,7 @@ class Plan:
         return row
 
     def _next_final_trial(self) -> Trial | Signal:
-        final = None if Phase.FINAL in self._closed else self._finals.next()
+        final = None if self._phases.is_closed(Phase.FINAL) else self._finals.next()
         if final is None:
             return Signal.DONE if self.is_done else Signal.WAIT
         expected = self.ledger.cost(final.method, final.epochs, final.origin) + self.ledger.under_way()
@@ -165,22 +158,7 @@ class Plan:
 
     def planned(self, phase: Phase) -> int:
         """Trials of a phase, as far as is known; there may be fewer when trials fail or the budget ends."""
-        return len(self._roster.issued[phase]) if phase in self._closed else self._planned_whole(phase)
-
-    def _planned_whole(self, phase: Phase) -> int:
-        if phase is Phase.BASELINES:
-            return len(self._baselines)
-        if phase is Phase.SEARCH:
-            return self._search.planned
-        return self._finals.planned(self._is_final)
-
-    @property
-    def _is_final(self) -> bool:
-        """Whether all before the final phase has ended."""
-        return not any(
-            self._has_more(phase) or len(self._roster.ended[phase]) < self.planned(phase)
-            for phase in (Phase.BASELINES, Phase.SEARCH)
-        )
+        return self._phases.planned(phase)
 
     def report(self, name: str, metrics: Mapping[str, float]) -> str:
         """Notes the epoch of a running trial; why the trial should stop now, empty if it should not."""
@@ -258,9 +236,9 @@ class Plan:
             return False
         if self.fault:
             return True
-        if not self._is_final or self._roster.unfinished:
+        if not self._phases.finals_are_known or self._roster.unfinished:
             return False
-        return Phase.FINAL in self._closed or self._finals.next() is None
+        return self._phases.is_closed(Phase.FINAL) or self._finals.next() is None
 
     def results(self) -> list[TrialResult]:
         """Every started trial, by phase and in the order of ending; running ones last.
