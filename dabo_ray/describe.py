@@ -15,7 +15,7 @@ def describe_plan(study: Study) -> str:
     searches = search.trials if final.top else 0
     arms = [f"{final.top} best settings", *([f"the same {final.top} frozen"] if final.frozen and final.top else [])]
     arms += [f"{len(study.arms)} baselines", *(f"{name} at equal cost" for name in final.equal_cost)]
-    finals = (len(study.arms) + len(final.equal_cost) + final.top * (2 if final.frozen else 1)) * final.seeds
+    finals = study.num_final_trials
     workers = (
         "in the trial's own process" if resources.workers == "local" else f"{resources.workers} Ray Train worker(s)"
     )

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from dabo_ray.augment.augmenters import AUGMENTERS
+from dabo_ray.bilevel.schedule import DECAY, MILESTONES
 from dabo_ray.build.augmentation import ADVERSARIAL, BASELINES, RANDOM, STN
 from dabo_ray.build.classifier import CLASSIFIERS
 from dabo_ray.build.learner import ENGINES, OPTIMIZERS
@@ -45,3 +46,7 @@ def test_every_baseline_has_its_object_and_its_settings():
 
 def test_learned_is_not_the_name_of_a_baseline():
     assert LEARNED not in names(Baseline)
+
+
+def test_the_published_schedule_is_the_same_for_those_who_write_files_and_those_who_write_code():
+    assert (tuple(Classifier().milestones), Classifier().decay) == (MILESTONES, DECAY)

@@ -122,6 +122,12 @@ class Study(Section):
         """The baselines with their settings, by the names of their arms."""
         return {label_of(step): arm_of(step) for step in self.baselines}
 
+    @property
+    def num_final_trials(self) -> int:
+        """Trials of the final phase, unless arms fail before it: every arm on every seed."""
+        learned = self.final.top * (2 if self.final.frozen else 1)
+        return (len(self.arms) + len(self.final.equal_cost) + learned) * self.final.seeds
+
     def method_of(self, label: str) -> str:
         """The method of a baseline's trials: that of its network, or its label, which leads to its settings."""
         arm = self.arms[label]

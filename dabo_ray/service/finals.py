@@ -53,14 +53,9 @@ class Finals:
             are_known: whether all trials of the earlier phases have ended; before, the most there can be.
         """
         if not are_known:
-            return _most_finals(self._study)
+            return self._study.num_final_trials
         ended = self._roster.ended[Phase.FINAL]
         return sum(trial.origin not in ended or _is_ready(trial, ended) for trial in self.trials())
-
-
-def _most_finals(study: Study) -> int:
-    learned = study.final.top * (2 if study.final.frozen else 1)
-    return (len(study.arms) + len(study.final.equal_cost) + learned) * study.final.seeds
 
 
 def final_trials(
