@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -13,15 +14,20 @@ from dabo_ray.config import Study
 from dabo_ray.seeds import derive
 from dabo_ray.service.plan import Plan, Signal
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
-from tests.service.fake_backend import Backend, Killed, study_with, summary_of, url_in
+from tests.service.fake_backend import SECONDS, Backend, Killed, study_with, summary_of, url_in
 
 TUNED = {"name": "affine", "tune": {"degrees": {"choice": [5.0, 15.0, 45.0]}}}
+ACCURACY = {"select_accuracy": "maximize"}
+WHOLE = 4 * SECONDS
+"""Seconds of a whole trial with one inner step."""
 SPACE = {"bilevel.inner_steps": {"int": [1, 4]}, "augmenter.hidden": {"choice": [8, 32]}}
 
 
 @st.composite
 def studies(draw: st.DrawFn) -> Study:
-    pruner = draw(st.sampled_from(["none", "median", "asha", "hyperband", "wilcoxon"]))
+    objective = draw(st.sampled_from([ACCURACY, ACCURACY, ACCURACY | {"gpu_hours": "minimize"}]))
+    pruners = ["none", "median", "asha", "hyperband", "wilcoxon"]
+    pruner = draw(st.sampled_from(pruners if objective == ACCURACY else ["none"]))
     trials = draw(st.integers(1, 7))
     changes: dict[str, Any] = {
         "seed": draw(st.integers(0, 99)),
@@ -34,9 +40,19 @@ def studies(draw: st.DrawFn) -> Study:
         "baselines": draw(st.sampled_from([["none"], ["none", "flip"], ["none", TUNED]])),
         "final": {"top": draw(st.integers(1, min(3, trials))), "seeds": draw(st.integers(1, 3))},
         "budget": draw(st.sampled_from([{}, {"trials": 25}])),
-        "constraints": draw(st.sampled_from([{}, {"seconds": 1e9}])),
+        "objective": objective,
+        # None, one that never binds, and one that only cheap settings meet.
+        "constraints": draw(st.sampled_from([{}, {"seconds": 1e9}, {"seconds": 2 * WHOLE}])),
     }
     return study_with(**changes)
+
+
+class Priced(Backend):
+    """Settings take the longer, the more inner steps they have."""
+
+    def _run_trial(self, trial: Trial) -> TrialResult:
+        self.seconds = SECONDS * trial.settings.get("bilevel.inner_steps", 1)
+        return super()._run_trial(trial)
 
 
 def score_with(share: int) -> Any:
@@ -56,17 +72,17 @@ def score_with(share: int) -> Any:
 @pytest.mark.timeout(600)
 def test_any_study(tmp_path_factory: pytest.TempPathFactory, study: Study, fails: int, kills: list[int]):
     score = score_with(fails)
-    whole = Backend(study, url_in(tmp_path_factory.mktemp("whole")), score).run()
+    whole = Priced(study, url_in(tmp_path_factory.mktemp("whole")), score).run()
     results = whole.plan.results()
     check(study, results, whole)
 
     url, trained = url_in(tmp_path_factory.mktemp("killed")), dict[str, int]()
     for calls in kills:
         try:
-            Backend(study, url, score, trained, calls).run()
+            Priced(study, url, score, trained, calls).run()
         except Killed:
             continue
-    Backend(study, url, score, trained).run()
+    Priced(study, url, score, trained).run()
     again = Plan(study, url)
     assert again.next() is Signal.DONE
     assert summary_of(again.results()) == summary_of(results)
@@ -104,10 +120,25 @@ def check_search(study: Study, results: list[TrialResult]) -> None:
 
 def check_finals(study: Study, by_phase: dict[Phase, list[TrialResult]]) -> None:
     means: dict[str, float] = {}
+    hours: dict[str, float] = {}
+    limit = study.search.constraints.get("seconds", math.inf)
     for name in {result.trial.name[: len("search-0000")] for result in by_phase[Phase.SEARCH]}:
         trials = [result for result in by_phase[Phase.SEARCH] if result.trial.name.startswith(name)]
         if len(trials) == study.search.repeats and all(r.outcome is Outcome.COMPLETE for r in trials):
-            means[name] = sum(r.metrics["select_accuracy"] for r in trials) / len(trials)
+            seconds = sum(r.metrics["seconds"] for r in trials) / len(trials)
+            if seconds <= limit:
+                means[name] = sum(r.metrics["select_accuracy"] for r in trials) / len(trials)
+                hours[name] = seconds / 3600
+    if "gpu_hours" in study.search.objective:
+        beaten = {
+            name
+            for name in means
+            for other in means
+            if means[other] >= means[name]
+            and hours[other] <= hours[name]
+            and (means[other], hours[other]) != (means[name], hours[name])
+        }
+        means = {name: mean for name, mean in means.items() if name not in beaten}
     best = sorted(means, key=lambda name: (-means[name], name))[: study.final.top]
     arms: defaultdict[str, list[TrialResult]] = defaultdict(list)
     for result in by_phase[Phase.FINAL]:
