@@ -21,7 +21,7 @@ from dabo_ray.tracking.provenance import redact
 from dabo_ray.tracking.results import metric, replacing, summarize
 from dabo_ray.tracking.trial_files import read_records
 from dabo_ray.tracking.verdict import p_text
-from dabo_ray.tracking.wording import duration
+from dabo_ray.tracking.wording import duration, key_under_arm
 from dabo_ray.trials import Outcome, TrialResult
 
 MAX_ROWS = 100
@@ -59,6 +59,7 @@ def write_report(
     )
     environment.filters |= {
         "duration": _duration,
+        "key_under_arm": key_under_arm,
         "metric": metric,
         "number": _number,
         "p_text": p_text,

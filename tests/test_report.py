@@ -125,7 +125,10 @@ class Study:
             for method, (accuracy, cost) in baselines.items():
                 name = f"final-{method}-seed-{seed}"
                 origin = f"baselines-{method}"
-                self.add(name, Phase.FINAL, method, method, accuracy, cost=cost, seed=seed, origin=origin)
+                settings = {"baselines.affine.degrees": 15} if method == "affine" else {}
+                self.add(
+                    name, Phase.FINAL, method, method, accuracy, cost=cost, seed=seed, origin=origin, settings=settings
+                )
         return self
 
     def write(self, question=QUESTION):
@@ -252,7 +255,9 @@ def test_arms_are_those_of_the_summary(finished):
         assert int(cells["seeds"]) == len(arm["seeds"])
         assert float(cells["select (%)"]) == pytest.approx(arm["select_accuracy"], abs=0.0051)
         assert float(cells["cost"]) == pytest.approx(arm["cost_ratio"], abs=0.0051)
-        assert all(f"{key} = " in cells["arm"] for key in arm["settings"])
+        assert all(f"{key.removeprefix('baselines.affine.')} = " in cells["arm"] for key in arm["settings"])
+        assert ("degrees = 15" in cells["arm"]) == (arm["name"] == "affine")
+        assert "baselines." not in cells["arm"]
     assert dict(zip(header, rows[0], strict=True))["time"] == "42.0 s"
 
 

@@ -30,6 +30,11 @@ def describe_settings(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{short(key)}={_value(value)}" for key, value in settings.items())
 
 
+def key_under_arm(key: str) -> str:
+    """A setting's key where the name of its arm stands above: a baseline's own ones do not say it again."""
+    return key.rpartition(".")[2] if key.startswith("baselines.") else key
+
+
 def one_line(text: str, limit: int = 200) -> str:
     """The text in one printable line of at most `limit` characters."""
     words = " ".join(_UNPRINTABLE.sub(" ", text).split())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dabo_ray.tracking.wording import describe_settings, duration, one_line
+from dabo_ray.tracking.wording import describe_settings, duration, key_under_arm, one_line
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,11 @@ from dabo_ray.tracking.wording import describe_settings, duration, one_line
 )
 def test_settings_are_named_shortly_but_not_ambiguously(settings: Mapping[str, Any], expected: str) -> None:
     assert describe_settings(settings) == expected
+
+
+def test_a_baselines_own_settings_do_not_name_it_again() -> None:
+    assert key_under_arm("baselines.randaugment-0.5.num_ops") == "num_ops"
+    assert key_under_arm("bilevel.inner_steps") == "bilevel.inner_steps"
 
 
 def test_durations_and_long_reasons() -> None:
