@@ -10,7 +10,7 @@ class ExitCode(IntEnum):
 
     DONE = 0
     FAILED = 1
-    """The study ended without an answer."""
+    """The study ended without an answer, or a benchmark missed a budget."""
 
     BAD_INPUT = 2
     """Nothing was begun: the file, an option, the data or the cluster must be changed."""

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from dabo_ray.exit_codes import ExitCode
+
 _is_asked_for = False
+
+
+def exit_code_of(main: Callable[[], int]) -> int:
+    """What a command ends with; after Ctrl-C it tells so in one line, and ends with 130.
+
+    Args:
+        main: the command; returns its exit code.
+    """
+    with remembered():
+        try:
+            code = main()
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            code = ExitCode.INTERRUPTED
+    # Python ends by the signal, whatever code it is given, if Ctrl-C fell into an exec of text, as where a dataclass is
+    # made; the next such exec makes it forget.
+    exec("")
+    return code
 
 
 @contextmanager

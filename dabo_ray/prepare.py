@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dabo_ray.config import Data
-
-DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+from dabo_ray.exit_codes import ExitCode
+from dabo_ray.interruption import exit_code_of
 
 DOWNLOADS: dict[str, Callable[[Any, str], object]] = {
     "mnist": lambda sets, root: sets.MNIST(root, download=True),
@@ -35,11 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _prepare(options)
     except DataError as error:
         print(error, file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("Interrupted; nothing half-written is left.", file=sys.stderr)
-        return INTERRUPTED
-    return DONE
+        return ExitCode.BAD_INPUT
+    return ExitCode.DONE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,4 +108,4 @@ def _mebibytes(folder: Path, name: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

@@ -16,6 +16,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dabo_ray.config import Study
+from dabo_ray.exit_codes import ExitCode
+from dabo_ray.interruption import exit_code_of
 from dabo_ray.study_file import read_study
 from dabo_ray.tracking.provenance import redact
 from dabo_ray.tracking.results import metric, replacing, summarize
@@ -146,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{folder} is not the folder of a study: {found}. Give <storage>/<study>, as in runs/digits.",
             file=sys.stderr,
         )
-        return 2
+        return ExitCode.BAD_INPUT
 
     from dabo_ray.service.plan import read_results
 
@@ -157,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = read_results(folder)
     except ValueError as error:
         print(f"{folder}: the study cannot be read. {error}", file=sys.stderr)
-        return 2
+        return ExitCode.BAD_INPUT
     report = write_report(
         folder,
         study,
@@ -168,8 +170,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
     )
     print(report)
-    return 0
+    return ExitCode.DONE
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

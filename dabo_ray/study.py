@@ -77,12 +77,6 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Checks, runs and reports; returns the exit code."""
     options = arguments(argv)
-    with interruption.remembered():
-        return answer(options)
-
-
-def answer(options: argparse.Namespace) -> int:
-    """Does what the command line asks for; returns the exit code."""
     try:
         if options.list or options.show:
             from dabo_ray.shelf import list_studies, show_trial
@@ -102,10 +96,6 @@ def answer(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return ExitCode.BAD_INPUT
-    except KeyboardInterrupt:
-        # Before the first trial, or again while the study is being closed.
-        print("Interrupted.", file=sys.stderr)
-        return ExitCode.INTERRUPTED
 
 
 def extended_keys(options: argparse.Namespace) -> list[str]:
@@ -152,8 +142,4 @@ def run(study: Study, options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    # Python ends by the signal, whatever code it is given, if Ctrl-C fell into an exec of text, as where a dataclass is
-    # made; the next such exec makes it forget.
-    exec("")
-    sys.exit(code)
+    sys.exit(interruption.exit_code_of(main))

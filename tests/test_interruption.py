@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -70,3 +71,27 @@ def test_a_process_that_ignores_it_still_does():
     with interruption.remembered():
         press()
         interruption.check()
+
+
+def test_a_command_that_is_interrupted_says_so_and_ends_with_130(capsys: pytest.CaptureFixture[str]):
+    def command() -> int:
+        press()
+        return 0
+
+    assert interruption.exit_code_of(command) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+    assert interruption.exit_code_of(lambda: 2) == 2
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["study", "prepare", "report", "bench"])
+def test_no_command_answers_ctrl_c_with_a_traceback(name: str):
+    interrupted = f"""
+import argparse, runpy
+def parse(*_):
+    raise KeyboardInterrupt
+argparse.ArgumentParser.parse_args = parse
+runpy.run_module("dabo_ray.{name}", run_name="__main__")
+"""
+    ended = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
