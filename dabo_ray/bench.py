@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
+
+from dabo_ray.exit_codes import ExitCode
+from dabo_ray.interruption import exit_code_of
 
 SUBJECTS: dict[str, str] = {
     "augment": "batched augmentation against torchvision's image by image, and kornia's",
@@ -18,7 +22,7 @@ SUBJECTS: dict[str, str] = {
     "plan": "the next trial, at the start of a search and after ten thousand trials",
     "overhead": "what a study costs beside its training: seconds per trial, and until its first epoch",
     "data": "batches from the cache against a torch DataLoader; memory of ten processes",
-    "stream": "batches of encoded photos, decoded ahead of time, against a torch DataLoader over the files",
+    "stream": "batches of encoded photos, decoded ahead of time, against a DataLoader over the files, and Ray Data",
 }
 """Subject -> what is compared. Each has a module of its name in `dabo_ray.benchmarks` with `run(options) -> Result`."""
 
@@ -40,12 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RuntimeError, AssertionError) as error:
         return _refuse(f"--device {options.device} cannot be used: {str(error).splitlines()[0]}")
     torch.set_num_threads(options.threads)
-    settings = measure.Options(device, options.repeats, options.threads)
-    result = importlib.import_module(f"dabo_ray.benchmarks.{options.what}").run(settings)
+    subject = importlib.import_module(f"dabo_ray.benchmarks.{options.what}")
+    # Without a thread that draws while something is measured, and before others are forked.
+    screen = Live(
+        console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+    )
+    with screen:
+        settings = measure.Options(
+            device, options.repeats, options.threads, tell=lambda text: screen.update(text, refresh=True)
+        )
+        result = subject.run(settings)
     if options.json is not None:
         measure.write_json(result, settings, options.json)
     _show(result)
-    return 0 if all(budget.met for budget in result.budgets) else 1
+    return ExitCode.DONE if all(budget.met for budget in result.budgets) else ExitCode.FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +84,7 @@ def _count(text: str) -> int:
 
 def _refuse(message: str) -> int:
     print(message, file=sys.stderr)
-    return 2
+    return ExitCode.BAD_INPUT
 
 
 def _show(result: object) -> None:
@@ -93,4 +105,4 @@ def _show(result: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Part of the package -> what of the package it may know. Parts not named here are the service's side."""
 
 OWNED_BY: dict[str, set[str]] = {
-    "ray": {"service"},
+    "ray": {"service", "benchmarks.ray_loader"},
     "optuna": {"service.store", "service.sampling", "service.shown", "service.pruning", "service.importance"},
     # A model of MLflow is loaded by running a file that imports it.
     "mlflow": {"tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models", "tracking.augmenter_model"},

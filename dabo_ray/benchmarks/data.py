@@ -43,6 +43,7 @@ def run(options: Options) -> Result:
         reading = Reading(cache=str(root / "cache"))
         images = load("fashion_mnist", root, reading).labelled
         size = images.images.numel() / 2**20
+        options.tell(f"memory of {PROCESSES} processes")
         # Processes are forked, so before any thread is started.
         pss = memory_of_processes(
             lambda: _pass_over(root, reading, 1), lambda: _pass_over(root, reading, NUM_IMAGES // BATCH)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +30,9 @@ class Options:
 
     threads: int
     """CPU threads of both sides of a comparison."""
+
+    tell: Callable[[str], object] = lambda _: None
+    """Told what is measured now."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ def time_side_by_side(
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for round_number in range(warm_up + options.repeats):
         for name, case in cases.items():
+            options.tell(f"round {round_number + 1} of {warm_up + options.repeats}: {name}")
             _wait(options.device)
             start = time.perf_counter()
             case()
@@ -90,6 +96,17 @@ def time_side_by_side(
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+@contextmanager
+def environment_restored() -> Iterator[None]:
+    """Ray tells its processes by the environment where it is; nobody may look for that Ray when it has ended."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def rows_of(samples: Mapping[str, Sequence[float]], basis: str, unit: Unit) -> list[Row]:

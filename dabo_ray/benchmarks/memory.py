@@ -28,7 +28,7 @@ def run(options: Options, sizes: Sequence[Size] = SIZES[1::2]) -> Result:
     """Every case once, with the larger batch: memory does not vary as time does."""
     rows, budgets = [], []
     for size in sizes:
-        found = {f"{size}: {name}": [_in_a_process(size, bilevel, options)] for name, bilevel in CASES.items()}
+        found = {f"{size}: {name}": [_in_a_process(size, name, bilevel, options)] for name, bilevel in CASES.items()}
         rows += rows_of(found, f"{size}: {PLAIN}", "mib")
         if size.network == "resnet18":
             one, eight, other = (
@@ -39,8 +39,9 @@ def run(options: Options, sizes: Sequence[Size] = SIZES[1::2]) -> Result:
     return Result("memory", rows, budgets)
 
 
-def _in_a_process(size: Size, bilevel: Bilevel | None, options: Options) -> float:
+def _in_a_process(size: Size, name: str, bilevel: Bilevel | None, options: Options) -> float:
     """MiB of one case."""
+    options.tell(f"{size}: {name}")
     settings = bilevel and bilevel.model_dump()
     order = json.dumps([size.network, size.shape, size.batch, settings, str(options.device), options.threads])
     done = subprocess.run(

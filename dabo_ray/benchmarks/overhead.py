@@ -9,13 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dabo_ray.benchmarks.measure import Budget, Options, Result, rows_of
+from dabo_ray.benchmarks.measure import Budget, Options, Result, environment_restored, rows_of
 from dabo_ray.config import Resources, Study
 from dabo_ray.study_file import to_yaml
 from dabo_ray.trials import Phase, Trial
@@ -54,7 +53,11 @@ class Course:
 def run(options: Options) -> Result:
     """Runs a tiny study on digits for each way to train, with so many trials of a search as there are repeats."""
     with tempfile.TemporaryDirectory(prefix="dabo-ray-bench-") as folder:
-        courses = {workers: run_study(tiny_study(workers, options.repeats), Path(folder)) for workers in WORKERS}
+        courses = {}
+        for workers in WORKERS:
+            options.tell(f"a study of {options.repeats} trials, workers {workers}")
+            courses[workers] = run_study(tiny_study(workers, options.repeats), Path(folder))
+        options.tell("start of a worker group")
         group = seconds_to_start_a_group(tiny_study(1, 1), Path(folder) / "group")
     trials = {f"a trial, workers {workers}": course.per_trial() for workers, course in courses.items()}
     starts = {
@@ -122,7 +125,7 @@ def seconds_to_start_a_group(study: Study, folder: Path) -> float:
     from dabo_ray.service.worker import Order
 
     trial = Trial(name="baseline-none", phase=Phase.BASELINES, arm="none", method="none", seed=0, epochs=1)
-    with _environment_restored(), connected(verbose=False, dashboard=True):
+    with environment_restored(), connected(verbose=False, dashboard=True):
         start = time.perf_counter()
         group = WorkerGroup(Resources(workers=1))
         answer = group.answer(Order(study, folder, trial, epoch=1))
@@ -131,14 +134,3 @@ def seconds_to_start_a_group(study: Study, folder: Path) -> float:
     if answer.failure:
         raise RuntimeError(f"the worker group could not train: {answer.failure}")
     return passed - answer.record["seconds"]
-
-
-@contextmanager
-def _environment_restored() -> Iterator[None]:
-    """A worker group tells its processes by the environment where Ray is; nobody may look for that Ray later."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -18,15 +18,14 @@ MOST_GROWTH = 2.0
 
 def run(options: Options) -> Result:
     """Runs a search by tpe with asha on a backend that trains nothing; once, since it takes some minutes."""
-    del options
-    seconds = _seconds_of_next()
+    seconds = _seconds_of_next(options)
     samples = {f"first {COMPARED}": seconds[:COMPARED], f"last {COMPARED} of {TRIALS}": seconds[-COMPARED:]}
     rows: Sequence[Row] = rows_of(samples, f"first {COMPARED}", "seconds")
     growth = sum(seconds[-COMPARED:]) / sum(seconds[:COMPARED])
     return Result("plan", rows, [Budget(f"next(), last {COMPARED} over first {COMPARED}", growth, MOST_GROWTH)])
 
 
-def _seconds_of_next() -> list[float]:
+def _seconds_of_next(options: Options) -> list[float]:
     study = Study.model_validate(
         {
             "study": "bench-plan",
@@ -55,6 +54,8 @@ def _seconds_of_next() -> list[float]:
             return seconds
         if trial.phase is Phase.SEARCH:
             seconds.append(passed)
+            if len(seconds) % COMPARED == 0:
+                options.tell(f"trial {len(seconds)} of {TRIALS}")
         _train(plan, trial)
 
 

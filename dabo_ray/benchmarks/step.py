@@ -56,7 +56,7 @@ def _measure(
         fill_window(training)
         cases = cases | {name: bilevel_steps(training)}
         updates[name] = bilevel.inner_steps or 1
-    samples = time_side_by_side(cases, options)
+    samples = time_side_by_side(cases, replace(options, tell=lambda text: options.tell(f"{size}, {text}")))
     per_update = {
         f"{size}: {name}": [seconds / updates[name] for seconds in values] for name, values in samples.items()
     }

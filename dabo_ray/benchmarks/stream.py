@@ -1,4 +1,4 @@
-"""Batches of encoded images, decoded by threads ahead of time, against a torch DataLoader over the image files."""
+"""Batches of encoded images, decoded by threads ahead of time, against a DataLoader over the files, and Ray Data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from torchvision.transforms import v2
 
 from dabo_ray.augment.ops import to_unit
 from dabo_ray.benchmarks.measure import Options, Result, rows_of, time_side_by_side
+from dabo_ray.benchmarks.ray_loader import ray_passes
 from dabo_ray.benchmarks.torch_loader import passes
+from dabo_ray.data.decode import Decoder
 from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.sources import Reading, load
 
@@ -31,6 +33,7 @@ def run(options: Options) -> Result:
     """Images per second of one shuffled pass, as floating point on the device."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
+        options.tell(f"writing {NUM_IMAGES} photos")
         write_images(root / "images")
         cases: dict[str, Callable[[], object]] = {}
         # Pillow resizes here as there: on tensors another algorithm would be compared.
@@ -38,16 +41,21 @@ def run(options: Options) -> Result:
             [v2.Resize(SIDE), v2.CenterCrop(SIDE), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
         )
         images = datasets.ImageFolder(str(root / "images"), transform)
-        with passes(images, BATCH, PARALLEL, options.device) as loaders:
-            for parallel, loader in zip(PARALLEL, loaders, strict=True):
-                batches = _batches(root, parallel, options.device)
+        ours = [_batches(root, parallel, options.device) for parallel in PARALLEL]
+        shards = sorted((root / "cache").rglob("*.parquet"))
+        with (
+            passes(images, BATCH, PARALLEL, options.device) as loaders,
+            ray_passes(shards, Decoder(SIDE), BATCH, PARALLEL, options.device) as of_ray,
+        ):
+            for parallel, loader, ray_pass, batches in zip(PARALLEL, loaders, of_ray, ours, strict=True):
                 cases[f"DataLoader, ImageFolder, {parallel} workers"] = loader
                 cases[f"batches from shards, {parallel} threads"] = lambda batches=batches: _take(batches)  # type: ignore[misc]
+                cases[f"Ray Data, the same shards, {parallel} CPUs"] = ray_pass
             seconds = time_side_by_side(cases, options)
     seen = NUM_IMAGES // BATCH * BATCH
     speeds = {name: [seen / each for each in values] for name, values in seconds.items()}
-    pairs = [list(speeds)[first : first + 2] for first in range(0, len(speeds), 2)]
-    rows = [row for pair in pairs for row in rows_of({name: speeds[name] for name in pair}, pair[0], "per_second")]
+    groups = [list(speeds)[first : first + 3] for first in range(0, len(speeds), 3)]
+    rows = [row for names in groups for row in rows_of({name: speeds[name] for name in names}, names[0], "per_second")]
     return Result("stream", rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,14 @@ def test_ratios_are_taken_within_a_round():
 
 def test_every_case_is_measured_in_every_round():
     order: list[str] = []
+    told: list[str] = []
     samples = measure.time_side_by_side(
-        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, OPTIONS, warm_up=1
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")},
+        replace(OPTIONS, tell=told.append),
+        warm_up=1,
     )
     assert order == ["a", "b"] * 4
+    assert [told[0], told[-1]] == ["round 1 of 4: a", "round 4 of 4: b"]
     assert {name: len(values) for name, values in samples.items()} == {"a": 3, "b": 3}
 
 

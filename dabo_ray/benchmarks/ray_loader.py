@@ -1,0 +1,59 @@
+"""The other alternative to our batches of encoded images: Ray Data over the same shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dabo_ray.benchmarks.measure import environment_restored
+from dabo_ray.data.decode import Decoder
+from dabo_ray.service.cluster import connected
+
+AHEAD = 2
+SHUFFLED = 4
+"""Batches that are made before they are asked for, and that are mixed with each other."""
+
+
+@contextmanager
+def ray_passes(
+    files: Sequence[Path], decoder: Decoder, batch_size: int, cpus: Sequence[int], device: torch.device
+) -> Iterator[list[Callable[[], object]]]:
+    """A shuffled pass with each number of CPUs, on a Ray that ends with the context.
+
+    Args:
+        files: Parquet with a column `image` of encoded images.
+        decoder: from a file to pixels.
+        batch_size: a smaller last batch is left out.
+        cpus: of the tasks that read and decode.
+        device: where each batch is moved.
+    """
+    with environment_restored(), connected(verbose=False, dashboard=False):
+        import ray
+        from ray.data import DataContext, ExecutionResources
+
+        context = DataContext.get_current()
+        context.enable_progress_bars = False
+
+        def decoded(batch: dict[str, Any]) -> dict[str, Any]:
+            return {"image": np.stack([decoder(content, "an image").numpy() for content in batch["image"]])}
+
+        def one_pass(num_cpus: int) -> None:
+            files_read = ray.data.read_parquet([str(file) for file in files], shuffle="files")
+            images = files_read.select_columns(["image"]).map_batches(decoded, batch_size=batch_size)
+            images.context.execution_options.resource_limits = ExecutionResources(cpu=num_cpus)
+            batches = images.iter_torch_batches(
+                batch_size=batch_size,
+                prefetch_batches=AHEAD,
+                local_shuffle_buffer_size=SHUFFLED * batch_size,
+                drop_last=True,
+                device=str(device),
+            )
+            for batch in batches:
+                batch["image"].float().div(255)
+
+        yield [lambda num=num: one_pass(num) for num in cpus]  # type: ignore[misc]
