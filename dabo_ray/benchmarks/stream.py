@@ -14,13 +14,13 @@ from torchvision.transforms import v2
 
 from dabo_ray.augment.ops import to_unit
 from dabo_ray.benchmarks.measure import Options, Result, rows_of, time_side_by_side
-from dabo_ray.benchmarks.ray_loader import ray_passes
+from dabo_ray.benchmarks.ray_loader import ray_passes, split
 from dabo_ray.benchmarks.torch_loader import passes
 from dabo_ray.data.decode import Decoder
 from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.sources import Reading, load
 
-NUM_IMAGES, NUM_CLASSES = 1024, 4
+NUM_IMAGES, NUM_CLASSES = 2048, 4
 WIDTH, HEIGHT, SIDE = 500, 375, 224
 """A usual photo of ImageNet, and what a classifier sees of it."""
 
@@ -42,15 +42,15 @@ def run(options: Options) -> Result:
         )
         images = datasets.ImageFolder(str(root / "images"), transform)
         ours = [_batches(root, parallel, options.device) for parallel in PARALLEL]
-        shards = sorted((root / "cache").rglob("*.parquet"))
+        files = split(sorted((root / "cache").rglob("*.parquet")), root)
         with (
             passes(images, BATCH, PARALLEL, options.device) as loaders,
-            ray_passes(shards, Decoder(SIDE), BATCH, PARALLEL, options.device) as of_ray,
+            ray_passes(files, Decoder(SIDE), BATCH, PARALLEL, options.device) as of_ray,
         ):
             for parallel, loader, ray_pass, batches in zip(PARALLEL, loaders, of_ray, ours, strict=True):
                 cases[f"DataLoader, ImageFolder, {parallel} workers"] = loader
                 cases[f"batches from shards, {parallel} threads"] = lambda batches=batches: _take(batches)  # type: ignore[misc]
-                cases[f"Ray Data, the same shards, {parallel} CPUs"] = ray_pass
+                cases[f"Ray Data, {parallel} CPUs"] = ray_pass
             seconds = time_side_by_side(cases, options)
     seen = NUM_IMAGES // BATCH * BATCH
     speeds = {name: [seen / each for each in values] for name, values in seconds.items()}
