@@ -13,6 +13,7 @@ from dabo_ray.config import Study
 from dabo_ray.data.splits import Pools
 from dabo_ray.service.budget import gpu_hours
 from dabo_ray.service.memory import PeakMemory
+from dabo_ray.tracking.wording import duration
 from dabo_ray.trials import FROZEN, LEARNED, Phase, Trial
 
 REPEATS = 3
@@ -45,11 +46,11 @@ def rehearse(study: Study) -> str:
     lines = [f"{'arm':24}{'trials':>8}{'each':>12}{'memory':>12}"]
     for cost in costs:
         memory = "-" if cost.peak_memory_mib is None else f"{cost.peak_memory_mib:.0f} MiB"
-        lines.append(f"{cost.method:24}{cost.trials:>8}{_duration(cost.seconds):>12}{memory:>12}")
+        lines.append(f"{cost.method:24}{cost.trials:>8}{duration(cost.seconds):>12}{memory:>12}")
     seconds = sum(cost.trials * cost.seconds for cost in costs)
     hours = gpu_hours(study.resources, seconds)
     unit = "GPU-hours" if study.resources.gpus_per_worker else "worker-hours"
-    lines.append(f"in all: {_duration(seconds)} of training one after another, {hours:.2g} {unit}")
+    lines.append(f"in all: {duration(seconds)} of training one after another, {hours:.2g} {unit}")
     lines.append("measured on one worker here, with the settings of the file; start-up and scoring come on top")
     return "\n".join(lines)
 
@@ -97,13 +98,3 @@ def _method(study: Study, arm: str) -> str:
     if arm == FROZEN:
         return RANDOM
     return arm if arm == LEARNED else study.method_of(arm)
-
-
-def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.1f} s"
-        if seconds < 60
-        else f"{seconds / 60:.1f} min"
-        if seconds < 3600
-        else f"{seconds / 3600:.1f} h"
-    )
