@@ -67,7 +67,7 @@ def sections(
 
 
 def _comparing(of_summary: Sequence[Mapping[str, Any]]) -> list[Picture]:
-    front = ", ".join(arm["name"] for arm in arms.pareto_front(of_summary))
+    front = ", ".join(arm["name"] for arm in arms.best_for_their_cost(of_summary))
     return _drawn(
         (
             "Test accuracy of every arm",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from dabo_ray.pareto import pareto_front
 from dabo_ray.tracking.figures.drawing import (
     FAINT,
     GREY,
@@ -43,14 +44,15 @@ def accuracy_per_arm(arms: Arms) -> str | None:
     return data_uri(figure)
 
 
-def pareto_front(arms: Arms) -> list[Mapping[str, Any]]:
-    """The arms that no other arm beats at its cost, cheapest first; of equal ones the first."""
-    front: list[Mapping[str, Any]] = []
+def best_for_their_cost(arms: Arms) -> list[Mapping[str, Any]]:
+    """The arms on the Pareto front of accuracy and cost, cheapest first."""
     priced = [arm for arm in arms if arm["cost_ratio"] is not None]
-    for arm in sorted(priced, key=lambda arm: (arm["cost_ratio"], -arm["test_accuracy"]["mean"])):
-        if not front or arm["test_accuracy"]["mean"] > front[-1]["test_accuracy"]["mean"]:
-            front.append(arm)
-    return front
+    front = pareto_front(
+        priced,
+        {"accuracy": "maximize", "cost": "minimize"},
+        lambda arm: {"accuracy": arm["test_accuracy"]["mean"], "cost": arm["cost_ratio"]},
+    )
+    return sorted(front, key=lambda arm: arm["cost_ratio"])
 
 
 def accuracy_by_cost(arms: Arms) -> str | None:
@@ -60,7 +62,7 @@ def accuracy_by_cost(arms: Arms) -> str | None:
         return None
     figure, axes = plot(height=max(3.6, 1.2 + 0.26 * len(priced)))
     positions = value_axis(axes, [float(arm["cost_ratio"]) for arm in priced])
-    front = pareto_front(priced)
+    front = best_for_their_cost(priced)
     # Beyond its last arm more time buys nothing.
     axes.step(
         [*(arm["cost_ratio"] for arm in front), max(positions)],
