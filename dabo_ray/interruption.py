@@ -57,6 +57,34 @@ def remembered() -> Iterator[None]:
         _is_asked_for = False
 
 
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Within, one Ctrl-C waits until the end; a second one is heard at once. For what would break if it were not whole.
+
+    Raises:
+        KeyboardInterrupt: at the end, or at a second Ctrl-C.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before not in (signal.default_int_handler, _interrupt):
+        yield
+        return
+    pressed = False
+
+    def wait(signum: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            signal.default_int_handler(signum, frame)
+        pressed = True
+
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
 def check() -> None:
     """Where a long part begins.
 

@@ -36,7 +36,7 @@ OWNED_BY: dict[str, set[str]] = {
     "optuna": {"service.store", "service.sampling", "service.shown", "service.pruning", "service.importance"},
     # A model of MLflow is loaded by running a file that imports it.
     "mlflow": {"tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models", "tracking.augmenter_model"},
-    "psutil": {"tracking.machine"},
+    "psutil": {"tracking.machine", "service.cluster"},
     "safetensors": {"augment.export"},
     "yaml": {"yaml_text"},
     "pydantic": {"config", "problems", "drawable", "study_file"},

@@ -73,6 +73,22 @@ def test_a_process_that_ignores_it_still_does():
         interruption.check()
 
 
+def pressed(times: int, reached: list[str]) -> None:
+    with interruption.deferred():
+        for _ in range(times):
+            press()
+        reached.append("end")
+
+
+@pytest.mark.parametrize(("times", "reached"), [(1, ["end"]), (2, [])])
+def test_one_waits_for_the_end_of_what_must_be_whole_and_a_second_does_not(times: int, reached: list[str]):
+    seen: list[str] = []
+    with interruption.remembered(), pytest.raises(KeyboardInterrupt):
+        pressed(times, seen)
+    assert seen == reached
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_command_that_is_interrupted_says_so_and_ends_with_130(capsys: pytest.CaptureFixture[str]):
     def command() -> int:
         press()

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from dabo_ray import interruption
 
 LOCAL_TRIALS = 1024
 """Trial processes that a local Ray admits; CPUs and GPUs are the real limit."""
@@ -25,6 +31,9 @@ QUIET = {
 
 ANSWER_SECONDS = 5.0
 """In which a cluster that is there takes a connection."""
+
+SECONDS_TO_END = 2.0
+"""What Ray's processes are given to end by themselves when it has been shut down."""
 
 
 def check_cluster() -> None:
@@ -83,25 +92,59 @@ def connected(*, verbose: bool, dashboard: bool) -> Iterator[Mapping[str, float]
     import ray
 
     options = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.CRITICAL}
-    if _address() is not None:
-        ray.init(**options)
-    else:
-        from dabo_ray.service.tune import TRIAL_RESOURCE
-
-        resources = {TRIAL_RESOURCE: LOCAL_TRIALS}
-        # `local`: without it Ray joins a cluster that it finds on the machine, such as that of another study.
-        ray.init("local", resources=resources, include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
-        # Whoever reads this file can run code in the cluster; Ray writes it under the user's mask.
-        token = Path.home() / ".ray" / "auth_token"
-        if token.is_file():
-            token.chmod(0o600)
     if not verbose:
         # Warnings of Ray's own processes come to standard output whatever is asked of `init`.
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
-    try:
+    with _processes_ended(), _terminated_as_interrupted():
+        # Interrupted half-way, Ray leaves processes behind, or ends this one by a segmentation fault.
+        with interruption.deferred():
+            if _address() is not None:
+                ray.init(**options)
+            else:
+                _start_own(dashboard, options)
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         yield ray.cluster_resources()
+
+
+def _start_own(dashboard: bool, options: Mapping[str, Any]) -> None:
+    import ray
+
+    from dabo_ray.service.tune import TRIAL_RESOURCE
+
+    resources = {TRIAL_RESOURCE: LOCAL_TRIALS}
+    # `local`: without it Ray joins a cluster that it finds on the machine, such as that of another study.
+    ray.init("local", resources=resources, include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
+    # Whoever reads this file can run code in the cluster; Ray writes it under the user's mask.
+    token = Path.home() / ".ray" / "auth_token"
+    if token.is_file():
+        token.chmod(0o600)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Puts back how SIGTERM was dealt with; Ray's own handler, set by `init`, aborts the process."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
     finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _processes_ended() -> Iterator[None]:
+    """Ends Ray with all of its processes; agents that have just been started would outlive it by half a minute."""
+    import ray
+
+    this = psutil.Process()
+    before = this.children(recursive=True)
+    try:
+        yield
+    finally:
+        started = [process for process in this.children(recursive=True) if process not in before]
         ray.shutdown()
+        for process in psutil.wait_procs(started, timeout=SECONDS_TO_END)[1]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _address() -> str | None:
