@@ -1,4 +1,4 @@
-"""Ctrl-C, also where Python loses it: exceptions of destructors and of callbacks of weak references are ignored."""
+"""Ctrl-C and SIGTERM, also where Python loses them: in destructors and in callbacks of weak references."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ _is_asked_for = False
 
 
 def exit_code_of(main: Callable[[], int]) -> int:
-    """What a command ends with; after Ctrl-C it tells so in one line, and ends with 130.
+    """What a command ends with; after Ctrl-C or a SIGTERM it tells so in one line, and ends with 130.
 
     Args:
         main: the command; returns its exit code.
     """
-    with remembered():
+    with remembered(), handler_kept(signal.SIGTERM):
+        signal.signal(signal.SIGTERM, _as_ctrl_c)
         try:
             code = main()
         except KeyboardInterrupt:
@@ -58,6 +59,16 @@ def remembered() -> Iterator[None]:
 
 
 @contextmanager
+def handler_kept(number: signal.Signals) -> Iterator[None]:
+    """Puts back, at the end, how a signal was dealt with; Ray and Tune leave handlers of their own."""
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@contextmanager
 def deferred() -> Iterator[None]:
     """Within, one Ctrl-C waits until the end; a second one is heard at once. For what would break if it were not whole.
 
@@ -65,24 +76,18 @@ def deferred() -> Iterator[None]:
         KeyboardInterrupt: at the end, or at a second Ctrl-C.
     """
     before = signal.getsignal(signal.SIGINT)
-    if before not in (signal.default_int_handler, _interrupt):
-        yield
-        return
     pressed = False
 
     def wait(signum: int, frame: FrameType | None) -> None:
         nonlocal pressed
-        if pressed:
-            signal.default_int_handler(signum, frame)
         pressed = True
-
-    signal.signal(signal.SIGINT, wait)
-    try:
-        yield
-    finally:
         signal.signal(signal.SIGINT, before)
+
+    with handler_kept(signal.SIGINT):
+        signal.signal(signal.SIGINT, wait)
+        yield
     if pressed:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
 
 def check() -> None:
@@ -99,3 +104,9 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     global _is_asked_for
     _is_asked_for = True
     signal.default_int_handler(signum, frame)
+
+
+def _as_ctrl_c(_: int, frame: FrameType | None) -> None:
+    """Whoever deals with Ctrl-C deals with SIGTERM; where Ctrl-C is ignored, as in a job in the background, Python."""
+    handler = signal.getsignal(signal.SIGINT)
+    (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)

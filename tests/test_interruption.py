@@ -100,6 +100,27 @@ def test_a_command_that_is_interrupted_says_so_and_ends_with_130(capsys: pytest.
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("of_ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
+def test_a_terminated_command_ends_as_after_ctrl_c(of_ctrl_c: signal.Handlers, capsys: pytest.CaptureFixture[str]):
+    def command() -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return 0
+
+    signal.signal(signal.SIGINT, of_ctrl_c)
+    before = signal.getsignal(signal.SIGTERM)
+    assert interruption.exit_code_of(command) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_one_that_was_deferred_is_ignored_where_it_was_before():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reached: list[str] = []
+    pressed(2, reached)
+    assert reached == ["end"]
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 @pytest.mark.parametrize("name", ["study", "prepare", "report", "bench"])
 def test_no_command_answers_ctrl_c_with_a_traceback(name: str):
     interrupted = f"""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,14 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from dabo_ray.augment.ops import to_unit
 from dabo_ray.benchmarks.measure import environment_restored
 from dabo_ray.data.decode import Decoder
+from dabo_ray.data.stream import AHEAD
 from dabo_ray.service.cluster import connected
 
 FILES = 8
-AHEAD = 2
 SHUFFLED = 4
-"""Batches that are made before they are asked for, and that are mixed with each other."""
+"""Batches that are mixed with each other."""
 
 
 def split(shards: Sequence[Path], folder: Path) -> list[Path]:
@@ -47,11 +47,11 @@ def ray_passes(
         cpus: of the tasks that read and decode.
         device: where each batch is moved.
     """
-    with environment_restored(), connected(verbose=False, dashboard=False):
-        import ray
-        from ray.data import DataContext, ExecutionResources
+    # Before Ray's messages are turned off: its import turns them on.
+    import ray.data
+    from ray.data import DataContext, ExecutionResources
 
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    with environment_restored(), connected(verbose=False, dashboard=False):
         context = DataContext.get_current()
         context.enable_progress_bars = False
 
@@ -70,6 +70,6 @@ def ray_passes(
                 device=str(device),
             )
             for batch in batches:
-                batch["image"].float().div(255)
+                to_unit(batch["image"])
 
         yield [lambda num=num: one_pass(num) for num in cpus]  # type: ignore[misc]

@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,8 @@ def connected(*, verbose: bool, dashboard: bool) -> Iterator[Mapping[str, float]
     if not verbose:
         # Warnings of Ray's own processes come to standard output whatever is asked of `init`.
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
-    with _processes_ended(), _terminated_as_interrupted():
-        # Interrupted half-way, Ray leaves processes behind, or ends this one by a segmentation fault.
-        with interruption.deferred():
-            if _address() is not None:
-                ray.init(**options)
-            else:
-                _start_own(dashboard, options)
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    start = partial(ray.init, **options) if _address() is not None else partial(_start_own, dashboard, options)
+    with _started(start):
         yield ray.cluster_resources()
 
 
@@ -121,30 +116,34 @@ def _start_own(dashboard: bool, options: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Puts back how SIGTERM was dealt with; Ray's own handler, set by `init`, aborts the process."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _processes_ended() -> Iterator[None]:
-    """Ends Ray with all of its processes; agents that have just been started would outlive it by half a minute."""
+def _started(start: Callable[[], object]) -> Iterator[None]:
+    """Starts Ray, and ends it with all of its processes: agents that are just starting outlive it by half a minute."""
     import ray
 
     this = psutil.Process()
-    before = this.children(recursive=True)
+    before, daemons = this.children(), []
     try:
+        # Interrupted half-way, Ray leaves processes behind, or ends this one by a segmentation fault. Its handler of
+        # SIGTERM aborts this process.
+        with interruption.deferred(), interruption.handler_kept(signal.SIGTERM):
+            try:
+                start()
+            finally:
+                daemons = [process for process in this.children() if process not in before]
         yield
     finally:
-        started = [process for process in this.children(recursive=True) if process not in before]
+        processes = [process for daemon in daemons for process in _with_descendants(daemon)]
         ray.shutdown()
-        for process in psutil.wait_procs(started, timeout=SECONDS_TO_END)[1]:
+        for process in psutil.wait_procs(processes, timeout=SECONDS_TO_END)[1]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def _with_descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _address() -> str | None:

@@ -14,6 +14,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from dabo_ray.config import Resources, Study
+from dabo_ray.interruption import handler_kept
 from dabo_ray.service.checkpoint import TrialFolder
 from dabo_ray.service.plan import Plan, Signal
 from dabo_ray.service.trial import StudyTrial
@@ -202,11 +203,8 @@ def run(study: Study, course: Course, concurrent: int) -> None:
         ),
     )
     # Tune leaves its handler behind, which would swallow a Ctrl-C while the report is written.
-    before = signal.getsignal(signal.SIGINT)
-    try:
+    with handler_kept(signal.SIGINT):
         tuner.fit()
-    finally:
-        signal.signal(signal.SIGINT, before)
     if not course.plan.is_done:
         # Tune takes the first Ctrl-C to itself, and returns as if all were done.
         raise KeyboardInterrupt
