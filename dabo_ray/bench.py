@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from dabo_ray.exit_codes import ExitCode
-from dabo_ray.interruption import exit_code_of
+from dabo_ray.commands.process import ExitCode, exit_code_of
 
 SUBJECTS: dict[str, str] = {
     "augment": "batched augmentation against torchvision's image by image, and kornia's",

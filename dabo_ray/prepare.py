@@ -11,9 +11,8 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dabo_ray.config import Data
-from dabo_ray.exit_codes import ExitCode
-from dabo_ray.interruption import exit_code_of
+from dabo_ray.commands.process import ExitCode, exit_code_of
+from dabo_ray.config.schema import DataConfig
 
 DOWNLOADS: dict[str, Callable[[Any, str], object]] = {
     "mnist": lambda sets, root: sets.MNIST(root, download=True),
@@ -40,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    names = get_args(Data.model_fields["name"].annotation)
+    names = get_args(DataConfig.model_fields["name"].annotation)
     parser = argparse.ArgumentParser(
         prog="python -m dabo_ray.prepare",
         description="Convert a published data set to the cache of this node. A study does so itself when it needs to.",

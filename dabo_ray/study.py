@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dabo_ray import interruption
-from dabo_ray.config import Study
-from dabo_ray.describe import describe_plan
-from dabo_ray.exit_codes import ExitCode
-from dabo_ray.problems import ConfigError
-from dabo_ray.service.sameness import check_extensions
-from dabo_ray.study_file import read_study
+from dabo_ray.commands.process import ExitCode, exit_code_of
+from dabo_ray.config.describe import describe_plan
+from dabo_ray.config.errors import ConfigError
+from dabo_ray.config.file import leading_comment, read_study
+from dabo_ray.config.schema import StudyConfig
+from dabo_ray.execution import signals
+from dabo_ray.planning.resume import check_extensions
 
 EXAMPLES = """examples:
   python -m dabo_ray.study studies/digits.yaml --check
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
     try:
         if options.list or options.show:
-            from dabo_ray.shelf import list_studies, show_trial
+            from dabo_ray.commands.listing import list_studies, show_trial
 
             print(show_trial(options.storage, *options.show) if options.show else list_studies(options.storage))
             return ExitCode.DONE
@@ -103,16 +103,15 @@ def extended_keys(options: argparse.Namespace) -> list[str]:
     return [extension.partition("=")[0].strip() for extension in options.extend]
 
 
-def run(study: Study, options: argparse.Namespace) -> int:
+def run(study: StudyConfig, options: argparse.Namespace) -> int:
     """Runs a checked study."""
+    from dabo_ray.assembly import check_files, make_study_pools
     from dabo_ray.augment.augmenter_file import AugmenterFileError
     from dabo_ray.augment.policy_file import PolicyError
-    from dabo_ray.build import check_files, make_study_pools
+    from dabo_ray.commands.open_folder import held_folder
     from dabo_ray.data.images import DataError
+    from dabo_ray.execution.cluster import check_cluster
     from dabo_ray.models.imagenet import WeightsError
-    from dabo_ray.report import leading_comment
-    from dabo_ray.service.cluster import check_cluster
-    from dabo_ray.service.folder import held_folder
 
     try:
         if not options.dry_run:
@@ -122,19 +121,19 @@ def run(study: Study, options: argparse.Namespace) -> int:
         pools.roles(learned=True, final=False, outer_fraction=study.data.outer_fraction, seed=study.seed)
         check_files(study, pools)
         if options.dry_run:
-            from dabo_ray.rehearsal import rehearse
+            from dabo_ray.commands.dry_run import rehearse
 
             print(rehearse(study))
             return ExitCode.DONE
         digest = pools.labelled.digest()
     except (ConnectionError, DataError, PolicyError, AugmenterFileError, WeightsError) as error:
         raise ConfigError(str(error)) from None
-    interruption.check()
+    signals.check()
     comment = leading_comment(options.file.read_text(encoding="utf-8"))
     extended = extended_keys(options)
     resume = options.resume or bool(extended)
     with held_folder(study, comment, resume=resume, extended=extended) as (folder, study):
-        from dabo_ray.driver import Driver
+        from dabo_ray.commands.run import Driver
 
         driver = Driver(study, folder, question=comment, dataset_digest=digest, verbose=options.verbose)
         overrides = [word for override in options.set for word in ("--set", override)]
@@ -142,4 +141,4 @@ def run(study: Study, options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(interruption.exit_code_of(main))
+    sys.exit(exit_code_of(main))

@@ -16,13 +16,13 @@ import pytest
 import torch
 import yaml
 
-from dabo_ray.config import Study
-from dabo_ray.study_file import apply_overrides, check_study
+from dabo_ray.config.file import apply_overrides, check_study
+from dabo_ray.config.schema import StudyConfig
 
 # For the processes that tests start: the two cores of a small machine are shared by several workers.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-StudyMaker = Callable[..., Study]
+StudyMaker = Callable[..., StudyConfig]
 
 TINY: Mapping[str, Any] = {
     "study": "tiny",
@@ -120,7 +120,7 @@ def tiny_study() -> StudyMaker:
 def make_study(tmp_path: Path) -> StudyMaker:
     """Makes a tiny study whose results go to the test's folder; arguments are `key.path=value` in YAML."""
 
-    def make(*overrides: str) -> Study:
+    def make(*overrides: str) -> StudyConfig:
         return check_study(apply_overrides({**TINY, "storage": str(tmp_path / "runs")}, overrides), "the test's study")
 
     return make
@@ -168,13 +168,13 @@ def processes_below() -> Callable[[int], list[Process]]:
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[Mapping[str, float]]:
     """A local Ray with two CPUs, as the service starts it; gives its resources."""
-    from dabo_ray.service.cluster import QUIET
+    from dabo_ray.execution.cluster import QUIET
 
     os.environ.update(QUIET)
 
     import ray
 
-    from dabo_ray.service.tune import TRIAL_RESOURCE
+    from dabo_ray.execution.tune import TRIAL_RESOURCE
 
     ray.init(
         "local",

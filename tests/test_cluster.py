@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start as ray_start
 
-from dabo_ray.config import Study
+from dabo_ray.config.schema import StudyConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 Config = dict[str, Any]
@@ -163,7 +163,7 @@ def test_commands_in_comments_name_what_exists(name: str) -> None:
     keys = re.findall(r"--set ([\w.]+)=", text)
     assert "storage" in keys
     for key in keys:
-        section: Any = Study
+        section: Any = StudyConfig
         for part in key.split("."):
             assert issubclass(section, BaseModel) and part in section.model_fields, key
             section = section.model_fields[part].annotation

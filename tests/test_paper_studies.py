@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import MultiStepLR
 
-from dabo_ray import build
+from dabo_ray import assembly
+from dabo_ray.assembly.augmentation import make_base
+from dabo_ray.assembly.classifier import make_schedule
 from dabo_ray.augment.fixed import Compose, Identity
 from dabo_ray.augment.geometric import Flip, FlipCrop
-from dabo_ray.build.augmentation import make_base
-from dabo_ray.build.classifier import make_schedule
+from dabo_ray.config.file import read_study
+from dabo_ray.config.key_paths import with_settings
 from dabo_ray.data.loader import Share
 from dabo_ray.data.stream import Shards
-from dabo_ray.key_paths import with_settings
 from dabo_ray.study import main
-from dabo_ray.study_file import read_study
 from dabo_ray.trials import LEARNED, Phase, Trial
 from tests.data.miniatures import bach, cifar_files, devkit, imagenet, tiny_imagenet, write_files
 
@@ -110,12 +110,12 @@ def test_two_steps(name: str, tmp_path: Path):
         *([f"data.image_size={size}"] if size else []),
     ]
     study = read_study(STUDIES / f"{name}.yaml", overrides)
-    pools = build.make_study_pools(study)
+    pools = assembly.make_study_pools(study)
     assert isinstance(pools.labelled.pixels, Shards) == streams
     roles = pools.roles(learned=True, final=False, outer_fraction=0.25, seed=1)
     study = with_settings(study, {"classifier.batch_size": len(roles.fit) // 2})
     trial = Trial(name="t", phase=Phase.SEARCH, arm="learned", method=LEARNED, seed=1, epochs=1)
-    training = build.make_training(study, trial, pools, share=Share())
+    training = assembly.make_training(study, trial, pools, share=Share())
     assert len(training.fit) == 2
     assert training.learner is not None
     before = [weight.detach().clone() for weight in training.learner.augmenter.parameters()]

@@ -15,13 +15,14 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from dabo_ray import report
+from dabo_ray.analysis.results import summarize
+from dabo_ray.analysis.wording import duration
 from dabo_ray.augment import export
 from dabo_ray.augment.affine import AffineAugmenter
-from dabo_ray.service.plan import Plan
-from dabo_ray.study_file import check_study, read_study
-from dabo_ray.tracking.results import summarize
-from dabo_ray.tracking.samples import sample_grid
-from dabo_ray.tracking.wording import duration
+from dabo_ray.config.file import check_study, leading_comment, read_study
+from dabo_ray.planning.plan import Plan
+from dabo_ray.reporting import writer
+from dabo_ray.reporting.samples import sample_grid
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 QUESTION = (
@@ -133,7 +134,7 @@ class Study:
 
     def write(self, question=QUESTION):
         self.summary = summarize("digits", self.results, 251.7, PROVENANCE)
-        path = report.write_report(self.folder, STUDY, question=question, results=self.results, summary=self.summary)
+        path = writer.write_report(self.folder, STUDY, question=question, results=self.results, summary=self.summary)
         assert path == self.folder / "report.html"
         return Page(path.read_text(encoding="utf-8"))
 
@@ -308,7 +309,7 @@ def test_hostile_text_stays_text(tmp_path):
         TrialResult(trial=scored, outcome=Outcome.COMPLETE, metrics={"test_accuracy": 5.0, "seconds": 1.0}),
     ]
     study.summary = summarize(evil, study.results, None, {evil: evil})
-    path = report.write_report(study.folder, STUDY, question=evil, results=study.results, summary=study.summary)
+    path = writer.write_report(study.folder, STUDY, question=evil, results=study.results, summary=study.summary)
     page = Page(path.read_text(encoding="utf-8"))
     assert not any(tag == "script" for tag, _ in page.tags)
     assert [f"search-evil{evil}, seed 0", evil] in page.tables["failures"]
@@ -349,20 +350,20 @@ def test_unreadable_records_and_pictures_are_told_and_skipped(tmp_path):
 
 def test_long_tables_are_cut_and_say_so(tmp_path):
     study = Study(tmp_path / "digits")
-    for at in range(report.MAX_ROWS + 50):
+    for at in range(writer.MAX_ROWS + 50):
         trial = Trial(name=f"search-{at:04}", phase=Phase.SEARCH, arm="learned", method="learned", seed=0, epochs=1)
         study.results.append(TrialResult(trial=trial, outcome=Outcome.FAIL, reason="out of memory"))
     page = study.write()
-    assert len(page.tables["trials"]) == len(page.tables["failures"]) == report.MAX_ROWS + 1
+    assert len(page.tables["trials"]) == len(page.tables["failures"]) == writer.MAX_ROWS + 1
     assert "100 of 150; results.csv has them all" in page.text
 
 
 def test_leading_comment_and_paragraphs():
     text = "# Question: what\n#   is it?\n#\n# More.\n# Run: this\nstudy: digits\n# not this\n"
-    assert report.leading_comment(text) == "Question: what\nis it?\n\nMore.\nRun: this"
-    assert report.question_paragraphs(report.leading_comment(text)) == ["What is it?", "More.", "Run: this"]
-    assert report.leading_comment("study: digits\n") == ""
-    assert report.question_paragraphs("") == []
+    assert leading_comment(text) == "Question: what\nis it?\n\nMore.\nRun: this"
+    assert writer.question_paragraphs(leading_comment(text)) == ["What is it?", "More.", "Run: this"]
+    assert leading_comment("study: digits\n") == ""
+    assert writer.question_paragraphs("") == []
 
 
 @pytest.fixture
@@ -373,9 +374,9 @@ def command(tmp_path, monkeypatch):
         "# Question: does it help?\nstudy: digits\ndata: {name: digits, shift: {rotation: 45}}\n"
     )
     (study.folder / "plan.db").touch()
-    plan = types.ModuleType("dabo_ray.service.plan")
+    plan = types.ModuleType("dabo_ray.planning.plan")
     plan.read_results = lambda study_dir: study.results if study_dir == study.folder else []
-    monkeypatch.setitem(sys.modules, "dabo_ray.service.plan", plan)
+    monkeypatch.setitem(sys.modules, "dabo_ray.planning.plan", plan)
     return study
 
 

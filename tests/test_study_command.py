@@ -224,10 +224,10 @@ def test_a_baselines_file_that_cannot_be_used(command: Command, tmp_path: Path):
 def test_an_interruption_while_code_is_made_is_one_like_others(command: Command, tmp_path: Path):
     """As in the import of a module with dataclasses: Python itself would end by the signal, though we caught it."""
     interrupting = """
-import dabo_ray.study_file
+import dabo_ray.config.file
 def interrupted(*_):
     exec("raise KeyboardInterrupt")
-dabo_ray.study_file.read_study = interrupted
+dabo_ray.config.file.read_study = interrupted
 """
     (tmp_path / "witness" / "sitecustomize.py").write_text(WITNESS + interrupting)
     ended = command("any.yaml")
@@ -237,16 +237,16 @@ dabo_ray.study_file.read_study = interrupted
 def test_an_interruption_that_python_ignores_is_not_lost(command: Command, tmp_path: Path):
     interrupting = """
 import signal
-import dabo_ray.study_file
+import dabo_ray.config.file
 signal.signal(signal.SIGINT, signal.default_int_handler)
 class Interrupting:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)
-read = dabo_ray.study_file.read_study
+read = dabo_ray.config.file.read_study
 def interrupted(*arguments):
     Interrupting()
     return read(*arguments)
-dabo_ray.study_file.read_study = interrupted
+dabo_ray.config.file.read_study = interrupted
 """
     (tmp_path / "witness" / "sitecustomize.py").write_text(WITNESS + interrupting)
     (tmp_path / "work" / "study.yaml").write_text(MINIMAL)

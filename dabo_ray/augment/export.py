@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from safetensors.torch import save as to_bytes
 
 from dabo_ray.augment.augmenters import AUGMENTERS, name_of
 from dabo_ray.augment.learned import Augmenter
+from dabo_ray.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from dabo_ray.augment.transform import LearnedTransform
@@ -53,17 +53,7 @@ def save(augmenter: Augmenter, path: str | os.PathLike[str], *, description: Map
         header = json.dumps(content)
     except TypeError as error:
         raise ValueError(f"the description must be of values that JSON can hold: {error}") from error
-    path = Path(path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.write(to_bytes(weights, metadata={HEADER_KEY: header}))
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    write_atomically(Path(path), to_bytes(weights, metadata={HEADER_KEY: header}))
 
 
 def load(path: str | os.PathLike[str]) -> LearnedTransform:

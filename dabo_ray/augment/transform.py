@@ -14,8 +14,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
+from dabo_ray.augment.description import describe, draw_distribution
 from dabo_ray.augment.learned import Augmenter
-from dabo_ray.augment.portrait import describe, draw_distribution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

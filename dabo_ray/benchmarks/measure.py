@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import torch
 
+from dabo_ray.storage.atomic import write_atomically
 from dabo_ray.tracking.provenance import collect
-from dabo_ray.tracking.results import replacing
 
 Unit = Literal["seconds", "per_second", "mib"]
 
@@ -152,5 +152,4 @@ def to_json(result: Result, options: Options) -> dict[str, Any]:
 
 def write_json(result: Result, options: Options, path: Path) -> None:
     """Writes `to_json` to a file, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(to_json(result, options), indent=2) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(to_json(result, options), indent=2) + "\n")

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from dabo_ray.benchmarks.measure import Budget, Options, Result, rows_of
 from dabo_ray.benchmarks.subjects import SIZES, Size, with_truncation
-from dabo_ray.config import Bilevel
+from dabo_ray.config.schema import BilevelConfig
 
 PLAIN = "plain SGD"
-CASES: dict[str, Bilevel | None] = {
+CASES: dict[str, BilevelConfig | None] = {
     PLAIN: None,
     **{f"adjoint K = {k}": with_truncation(k) for k in (1, 2, 4, 8)},
     **{f"unrolled K = {k}": with_truncation(k, "unrolled") for k in (1, 2, 4)},
@@ -39,7 +39,7 @@ def run(options: Options, sizes: Sequence[Size] = SIZES[1::2]) -> Result:
     return Result("memory", rows, budgets)
 
 
-def _in_a_process(size: Size, name: str, bilevel: Bilevel | None, options: Options) -> float:
+def _in_a_process(size: Size, name: str, bilevel: BilevelConfig | None, options: Options) -> float:
     """MiB of one case."""
     options.tell(f"{size}: {name}")
     settings = bilevel and bilevel.model_dump()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dabo_ray.benchmarks.measure import Budget, Options, Result, environment_restored, rows_of
-from dabo_ray.config import Resources, Study
-from dabo_ray.study_file import to_yaml
+from dabo_ray.config.file import to_yaml
+from dabo_ray.config.schema import ResourcesConfig, StudyConfig
 from dabo_ray.trials import Phase, Trial
 
 MOST_PER_TRIAL = 1.5
@@ -70,7 +70,7 @@ def run(options: Options) -> Result:
     return Result("overhead", rows, budgets)
 
 
-def tiny_study(workers: int | str, trials: int) -> Study:
+def tiny_study(workers: int | str, trials: int) -> StudyConfig:
     """Trials of a second, one at a time."""
     settings: dict[str, Any] = {
         "study": f"overhead-{workers}",
@@ -81,10 +81,10 @@ def tiny_study(workers: int | str, trials: int) -> Study:
         "final": {"seeds": 1},
         "resources": {"workers": workers, "concurrent_trials": 1},
     }
-    return Study.model_validate(settings)
+    return StudyConfig.model_validate(settings)
 
 
-def run_study(study: Study, folder: Path) -> Course:
+def run_study(study: StudyConfig, folder: Path) -> Course:
     """Runs the command on a study and reads what it left.
 
     Raises:
@@ -118,16 +118,16 @@ def read_course(folder: Path, started: float) -> Course:
     )
 
 
-def seconds_to_start_a_group(study: Study, folder: Path) -> float:
+def seconds_to_start_a_group(study: StudyConfig, folder: Path) -> float:
     """Seconds from the call for workers to their first answer, without what they trained; on a Ray that is there."""
-    from dabo_ray.service.cluster import connected
-    from dabo_ray.service.group import WorkerGroup
-    from dabo_ray.service.worker import Order
+    from dabo_ray.execution.cluster import connected
+    from dabo_ray.execution.worker import Order
+    from dabo_ray.execution.worker_group import WorkerGroup
 
     trial = Trial(name="baseline-none", phase=Phase.BASELINES, arm="none", method="none", seed=0, epochs=1)
     with environment_restored(), connected(verbose=False, dashboard=True):
         start = time.perf_counter()
-        group = WorkerGroup(Resources(workers=1))
+        group = WorkerGroup(ResourcesConfig(workers=1))
         answer = group.answer(Order(study, folder, trial, epoch=1))
         passed = time.perf_counter() - start
         group.close()

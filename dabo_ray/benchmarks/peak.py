@@ -16,11 +16,11 @@ from dabo_ray.benchmarks.subjects import (
     plain_step,
     with_truncation,
 )
-from dabo_ray.config import Bilevel
-from dabo_ray.service.memory import PeakMemory
+from dabo_ray.config.schema import BilevelConfig
+from dabo_ray.execution.memory import PeakMemory
 
 
-def peak_mib(size: Size, bilevel: Bilevel | None, device: torch.device) -> float:
+def peak_mib(size: Size, bilevel: BilevelConfig | None, device: torch.device) -> float:
     """Of this process, above what it holds before a step; the window of past updates counts as part of the step.
 
     Args:
@@ -51,7 +51,7 @@ def peak_mib(size: Size, bilevel: Bilevel | None, device: torch.device) -> float
 def _main(order: str) -> None:
     network, shape, batch, settings, device, threads = json.loads(order)
     torch.set_num_threads(threads)
-    bilevel = None if settings is None else Bilevel(**settings)
+    bilevel = None if settings is None else BilevelConfig(**settings)
     print(peak_mib(Size(network, tuple(shape), batch), bilevel, torch.device(device)))
 
 

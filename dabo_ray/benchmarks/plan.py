@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 
 from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of
-from dabo_ray.config import Study
+from dabo_ray.config.schema import StudyConfig
+from dabo_ray.planning.plan import Plan
 from dabo_ray.seeds import derive
-from dabo_ray.service.plan import Plan
 from dabo_ray.trials import Outcome, Phase, Trial
 
 TRIALS = 10_000
@@ -26,7 +26,7 @@ def run(options: Options) -> Result:
 
 
 def _seconds_of_next(options: Options) -> list[float]:
-    study = Study.model_validate(
+    study = StudyConfig.model_validate(
         {
             "study": "bench-plan",
             "data": {"name": "digits"},

@@ -17,7 +17,7 @@ from dabo_ray.augment.ops import to_unit
 from dabo_ray.benchmarks.measure import environment_restored
 from dabo_ray.data.decode import Decoder
 from dabo_ray.data.stream import AHEAD
-from dabo_ray.service.cluster import connected
+from dabo_ray.execution.cluster import connected
 
 FILES = 8
 SHUFFLED = 4

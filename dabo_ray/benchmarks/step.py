@@ -17,7 +17,7 @@ from dabo_ray.benchmarks.subjects import (
     published_step,
     with_truncation,
 )
-from dabo_ray.config import Bilevel
+from dabo_ray.config.schema import BilevelConfig
 
 PLAIN, EXACT, CHEAP, PUBLISHED = "plain SGD", "exact K = 1", "amortised", "published"
 EXACT_BUDGET, AMORTISED_BUDGET = 3.6, 1.3
@@ -47,7 +47,7 @@ def run(options: Options, sizes: Sequence[Size] = SIZES) -> Result:
 
 
 def _measure(
-    size: Size, cases: dict[str, Callable[[], None]], settings: dict[str, Bilevel], options: Options
+    size: Size, cases: dict[str, Callable[[], None]], settings: dict[str, BilevelConfig], options: Options
 ) -> list[Row]:
     """Rows with seconds per update of the classifier, the plain step first."""
     updates = dict.fromkeys(cases, 1)

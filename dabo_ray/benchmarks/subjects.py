@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from dabo_ray.assembly import make_training
 from dabo_ray.augment.ops import to_unit
 from dabo_ray.bilevel.loop import Training
-from dabo_ray.build import make_training
-from dabo_ray.config import Bilevel, Classifier, Data, Study
+from dabo_ray.config.schema import BilevelConfig, ClassifierConfig, DataConfig, StudyConfig
 from dabo_ray.data.images import Images
 from dabo_ray.data.splits import Pools
 from dabo_ray.trials import LEARNED, Phase, Trial
@@ -23,7 +23,7 @@ from dabo_ray.trials import LEARNED, Phase, Trial
 LONG_TRAINING = 200 * 313
 """Updates of the classifier in DABO's training on CIFAR-10."""
 
-AMORTISED = Bilevel().for_training(LONG_TRAINING)
+AMORTISED = BilevelConfig().for_training(LONG_TRAINING)
 """What a study file that says nothing else gets there, whose cost is promised to be small."""
 
 NUM_BATCHES = 4
@@ -49,7 +49,7 @@ SIZES = [
 ]
 
 
-def bilevel_training(size: Size, bilevel: Bilevel, device: torch.device) -> Training:
+def bilevel_training(size: Size, bilevel: BilevelConfig, device: torch.device) -> Training:
     """A learned training before its first step."""
     generator = torch.Generator().manual_seed(0)
     shape = (NUM_BATCHES * size.batch, *size.shape)
@@ -58,10 +58,10 @@ def bilevel_training(size: Size, bilevel: Bilevel, device: torch.device) -> Trai
         torch.randint(10, shape[:1], generator=generator),
     )
     pools = Pools(images, images, images, torch.arange(1), num_classes=10)
-    study = Study(
+    study = StudyConfig(
         study="bench",
-        data=Data(name="digits", outer_fraction=0.5),
-        classifier=Classifier(name=size.network, batch_size=size.batch, nesterov=True),
+        data=DataConfig(name="digits", outer_fraction=0.5),
+        classifier=ClassifierConfig(name=size.network, batch_size=size.batch, nesterov=True),
         bilevel=bilevel,
     )
     trial = Trial(name="bench", phase=Phase.SEARCH, arm=LEARNED, method=LEARNED, seed=0, epochs=1000)
@@ -151,9 +151,9 @@ def _backward(loss: Tensor, *, create_graph: bool = False) -> None:
     loss.backward(create_graph=create_graph)  # type: ignore[no-untyped-call]
 
 
-def with_truncation(truncation: int, engine: Literal["adjoint", "unrolled"] = "adjoint") -> Bilevel:
+def with_truncation(truncation: int, engine: Literal["adjoint", "unrolled"] = "adjoint") -> BilevelConfig:
     """One update of the augmenter for each of the classifier, through the latest K."""
-    return Bilevel(
+    return BilevelConfig(
         inner_steps=1,
         truncation=truncation,
         engine=engine,

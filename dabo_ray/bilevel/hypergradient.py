@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from dabo_ray.bilevel.collectives import Collective
+from dabo_ray.bilevel.double_backward.network import differentiated_twice
 from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.inner import Sgd, Tensors
-from dabo_ray.bilevel.twice import differentiated_twice
 
 
 @dataclass(frozen=True)

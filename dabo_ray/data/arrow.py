@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dabo_ray.data.decode import Decoder
 from dabo_ray.data.images import DataError, Images
-from dabo_ray.data.locks import locked, replaced
+from dabo_ray.data.locks import locked, replacing
 from dabo_ray.data.published import Part, Progress, Published, silent
 
 FORMAT = 1
@@ -76,7 +76,7 @@ def _write(file: Path, published: Published, decoder: Decoder, progress: Progres
     kind = pa.binary(int(np.prod(parts[0][0].shape)))
     fields = [("pixels", kind), ("label", pa.int64()), ("group", pa.int64()), ("name", pa.string())]
     schema = pa.schema(fields, metadata={_META: json.dumps(meta)})
-    with replaced(file) as temporary, pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+    with replacing(file) as temporary, pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for (part, names), plane in zip(parts, pixels, strict=True):
             columns = [
                 pa.Array.from_buffers(kind, len(part), [None, pa.py_buffer(np.ascontiguousarray(plane))]),

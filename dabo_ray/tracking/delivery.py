@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from dabo_ray.tracking.provenance import redact
+from dabo_ray.config.addresses import redact
 
 logger = logging.getLogger("dabo_ray")
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dabo_ray.tracking.verdict import p_text
-from dabo_ray.tracking.wording import duration
+from dabo_ray.analysis.verdict import p_text
+from dabo_ray.analysis.wording import duration
 
 
 def headline_metrics(summary: Mapping[str, Any]) -> dict[str, float]:

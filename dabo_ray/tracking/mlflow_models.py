@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dabo_ray.storage.layout import StudyFolder
 from dabo_ray.tracking.mlflow_store import Store
-from dabo_ray.tracking.trial_files import AUGMENTER_FILE
 from dabo_ray.trials import TrialResult
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class AugmenterModels:
 
     def register(self, result: TrialResult) -> None:
         """Make what a trial has learned a version, unless it is one; without an exported augmenter nothing is done."""
-        file = self.store.study_dir / "trials" / result.trial.name / AUGMENTER_FILE
+        file = StudyFolder(self.store.study_dir).trial(result.trial.name).augmenter
         runs = self.store.search(f"tags.`dabo_ray.trial` = '{result.trial.name}'")
         if not file.exists() or not runs:
             return
@@ -96,7 +96,8 @@ def save_model(augmenter: Path, folder: Path) -> None:
     load_augmenter(augmenter)  # a damaged file must not become a model
     with tempfile.TemporaryDirectory() as scratch:
         code = Path(scratch) / "dabo_ray"
-        shutil.copytree(_PACKAGE / "augment", code / "augment", ignore=shutil.ignore_patterns("__pycache__"))
+        for part in ("augment", "storage"):
+            shutil.copytree(_PACKAGE / part, code / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(_PACKAGE / "__init__.py", code)
         mlflow.pyfunc.save_model(
             folder,

@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from dabo_ray.storage.atomic import write_atomically
+from dabo_ray.storage.layout import StudyFolder, TrialFolder
 from dabo_ray.tracking.description import headline_metrics, links, markdown, plain
 from dabo_ray.tracking.mlflow_store import LAST_METRIC, Store, now_ms
 from dabo_ray.tracking.mlflow_ui import run_page, view_page
 from dabo_ray.tracking.mlflow_views import arms_view, search_view, searched
 from dabo_ray.tracking.provenance import UNKNOWN
-from dabo_ray.tracking.trial_files import AUGMENTER_FILE
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class StudyRuns:
 
     def log_missed_epochs(self, trial: Trial, at_ms: int) -> None:
         """Log what the trial's worker has written down and no driver has logged."""
-        file = self._folder_of(trial) / "records.json"
+        file = self._files_of(trial).records
         if file.exists():
             self.log_epochs(trial, json.loads(file.read_text(encoding="utf-8")), at_ms)
 
@@ -91,7 +92,7 @@ class StudyRuns:
         """Show the trial's samples on its page, if there are any."""
         from PIL import Image
 
-        file, run = self._folder_of(trial) / "samples.png", self._run_of(trial, at_ms)
+        file, run = self._files_of(trial).samples, self._run_of(trial, at_ms)
         if file.exists() and not run.has_picture:
             with Image.open(file) as picture:
                 step = max(run.steps, default=0)
@@ -101,10 +102,10 @@ class StudyRuns:
 
     def log_augmenter(self, trial: Trial, at_ms: int) -> None:
         """Hang what a trial of the final phase has learned on its run: a file that `augment.export.load` reads."""
-        file, run = self._folder_of(trial) / AUGMENTER_FILE, self._run_of(trial, at_ms)
+        file, run = self._files_of(trial).augmenter, self._run_of(trial, at_ms)
         if trial.phase is Phase.FINAL and file.exists() and not run.has_augmenter:
             self.store.client.log_artifact(run.run_id, str(file))
-            self.store.log_tags(run.run_id, {"dabo_ray.augmenter": AUGMENTER_FILE})
+            self.store.log_tags(run.run_id, {"dabo_ray.augmenter": file.name})
             run.has_augmenter = True
 
     def end_trial(self, result: TrialResult, at_ms: int) -> None:
@@ -211,12 +212,10 @@ class StudyRuns:
 
     def _study_id(self) -> str:
         """What tells this study from others of its name; kept in its folder, so that a resumed study has it again."""
-        file = self.store.study_dir / "mlflow_study_id"
+        file = StudyFolder(self.store.study_dir).mlflow_study_id
         if not file.exists():
             self.store.study_dir.mkdir(parents=True, exist_ok=True)
-            written = file.with_suffix(".new")
-            written.write_text(uuid.uuid4().hex, encoding="utf-8")
-            written.replace(file)
+            write_atomically(file, uuid.uuid4().hex)
         return file.read_text(encoding="utf-8").strip()
 
     def _run_of(self, trial: Trial, at_ms: int) -> _TrialRun:
@@ -244,5 +243,5 @@ class StudyRuns:
         self._trials[trial.name] = known
         return known
 
-    def _folder_of(self, trial: Trial) -> Path:
-        return self.store.study_dir / "trials" / trial.name
+    def _files_of(self, trial: Trial) -> TrialFolder:
+        return StudyFolder(self.store.study_dir).trial(trial.name)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import math
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dabo_ray.tracking.provenance import redact
+from dabo_ray.config.addresses import redact
+from dabo_ray.storage.lock import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,7 +46,7 @@ class Store:
             return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         database.parent.mkdir(parents=True, exist_ok=True)
         # MLflow makes its tables here; of two studies that begin at once one would find them half made, and fail.
-        with _alone_in(database.parent):
+        with locked(database.with_name(f"{database.name}.lock")):
             return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     @cached_property
@@ -132,17 +130,6 @@ class Store:
         """Set tags of the experiment."""
         for name, value in tags.items():
             self.client.set_experiment_tag(self.experiment_id, name, _text(value, MAX_EXPERIMENT_TAG_LENGTH))
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Holds the lock of a folder; the system lets go of it when the process ends, however it ends."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:

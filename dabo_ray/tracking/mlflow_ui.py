@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from dabo_ray.tracking.provenance import redact
+from dabo_ray.config.addresses import redact
 
 LOCAL_ADDRESS = "http://127.0.0.1:5000"
 

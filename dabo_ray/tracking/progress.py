@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dabo_ray.tracking.wording import describe_settings, duration, one_line
+from dabo_ray.analysis.wording import describe_settings, duration, one_line
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 SECONDS_BETWEEN_HEARTBEATS = 30.0

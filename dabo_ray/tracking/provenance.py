@@ -13,24 +13,12 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from dabo_ray.config.addresses import SECRET_NAME, redact
+
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow")
 UNKNOWN = "unknown"
 
-_SECRET_NAME = (
-    r"[\w.\-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?-?key|access_?-?key|signature|credential)[\w.\-]*"
-)
-# The first form also takes a password with a bare slash, which SQLAlchemy accepts; a port (digits, slash) is not one.
-_USER_INFO = re.compile(r"(?<=://)(?:[^\s:/@]+:(?!\d+/)[^\s@]*@(?:[^\s/@]*@)*|[^\s/?#]*@)")
-_SECRET_VALUE = re.compile(rf"(?i)\b({_SECRET_NAME}|sig)(\s*[=:]\s*)(?!//)[^&;,\s'\"]+")
-_SECRET_OPTION = re.compile(rf"(?i)--?{_SECRET_NAME}")
-
-
-def redact(text: str) -> str:
-    """The text without user names and passwords in its URLs and without the values of secret-looking names.
-
-    `postgresql://ada:s3cret@host/db` becomes `postgresql://host/db`, `?token=abc` becomes `?token=***`.
-    """
-    return _SECRET_VALUE.sub(r"\1\2***", _USER_INFO.sub("", text))
+_SECRET_OPTION = re.compile(rf"(?i)--?{SECRET_NAME}")
 
 
 def collect(

@@ -12,8 +12,8 @@ from torch import Tensor
 from dabo_ray.augment.affine import AffineAugmenter
 from dabo_ray.augment.augmenters import AUGMENTERS, name_of
 from dabo_ray.augment.learned import Augmenter
-from dabo_ray.config import Augmenter as AugmenterConfig
-from dabo_ray.config.training import OPERATIONS
+from dabo_ray.config.schema import AugmenterConfig
+from dabo_ray.config.schema.training import OPERATIONS
 
 OPTIONS: dict[str, Any] = {
     "plain": {},

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
+from dabo_ray.augment.description import describe
 from dabo_ray.augment.policy import INITIAL_ODD_PROBABILITY, INITIAL_PROBABILITY, PolicyAugmenter
-from dabo_ray.augment.portrait import describe
 
 MANY = 20_000
 

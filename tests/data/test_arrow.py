@@ -126,9 +126,9 @@ def test_a_kill_leaves_no_half_cache(moment: str, tmp_path: Path, monkeypatch: p
     process.join(60)
     monkeypatch.undo()
     assert not (tmp_path / "c.arrow").exists()
-    assert bool(list(tmp_path.glob("*.part"))) == (moment == "while writing")
+    assert bool(list(tmp_path.glob("*.tmp"))) == (moment == "while writing")
     assert torch.equal(get(tmp_path).labelled.images, random_bytes(500, 3, 8, 8))
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path):
@@ -146,7 +146,7 @@ def test_a_full_disk(tmp_path: Path):
             get(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not (tmp_path / "c.arrow").exists() and not list(tmp_path.glob("*.part"))
+    assert not (tmp_path / "c.arrow").exists() and not list(tmp_path.glob("*.tmp"))
 
 
 def test_published_files_that_change(tmp_path: Path):

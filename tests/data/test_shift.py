@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 from torchvision.transforms.v2.functional import InterpolationMode
 
-from dabo_ray import config
 from dabo_ray.augment.affine import affine_samples
+from dabo_ray.config import schema
 from dabo_ray.data.images import Images
 from dabo_ray.data.shift import Shift, shifted
 
@@ -145,7 +145,7 @@ def test_spreads_are_those_of_the_maps_that_are_drawn(zoom_in: float, zoom_out: 
         "translation_spread_percent": 50 * float(theta[:, :, 2].var(0).mean().sqrt()),
         "scale_spread_percent": 100 * float(torch.linalg.det(theta[:, :, :2]).sqrt().std()),
     }
-    expected = config.Shift(**shift).spreads()
+    expected = schema.ShiftConfig(**shift).spreads()
     assert ("scale_spread_percent" in expected) == (zoom_in + zoom_out > 0)
     for name, spread in expected.items():
         assert spread == pytest.approx(drawn[name], rel=0.01)
@@ -155,13 +155,13 @@ def test_ranges_are_those_of_what_the_maps_do_to_pictures():
     """Under the names and in the units that learned augmenters describe themselves by."""
     shift = {"rotation": 30.0, "translation": 0.2, "zoom_in": 0.5, "zoom_out": 0.25}
     samples = affine_samples(Shift(**shift).draw(DRAWS, 8, 8, seeded()).double())
-    ranges = config.Shift(**shift).ranges()
+    ranges = schema.ShiftConfig(**shift).ranges()
     assert ranges.keys() == {"rotation_deg", "translation_x_percent", "translation_y_percent", "scale_factor"}
     for name, (low, high) in ranges.items():
         assert float(samples[name].min()) == pytest.approx(low, abs=0.002 * (high - low))
         assert float(samples[name].max()) == pytest.approx(high, abs=0.002 * (high - low))
-    assert config.Shift(rotation=30.0).ranges() == {"rotation_deg": (-30.0, 30.0)}
-    assert config.Shift().ranges() == {}
+    assert schema.ShiftConfig(rotation=30.0).ranges() == {"rotation_deg": (-30.0, 30.0)}
+    assert schema.ShiftConfig().ranges() == {}
 
 
 def test_no_shift_changes_nothing():

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from dabo_ray.analysis.results import summarize
 from dabo_ray.tracking.description import headline_metrics, markdown
-from dabo_ray.tracking.results import summarize
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 

@@ -19,11 +19,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
+from dabo_ray.analysis.results import summarize
 from dabo_ray.augment import export
 from dabo_ray.augment.affine import AffineAugmenter
 from dabo_ray.tracking.mlflow import Tracker
 from dabo_ray.tracking.mlflow_store import Store
-from dabo_ray.tracking.results import summarize
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dabo_ray.tracking.provenance import collect, redact
+from dabo_ray.config.addresses import redact
+from dabo_ray.tracking.provenance import collect
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Results of a study: summary, statistics, verdict, importance of settings, Pareto front."""

@@ -1,0 +1,212 @@
+"""What a study found: the summary of its arms, and one table row per trial."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from dabo_ray.analysis.statistics import BASIS_ARM, compare, half_width_95
+from dabo_ray.analysis.verdict import answer, headline
+from dabo_ray.storage.atomic import replacing, write_atomically
+from dabo_ray.storage.layout import StudyFolder
+from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
+
+_COLUMNS = pa.schema(
+    [
+        ("name", pa.string()),
+        ("phase", pa.string()),
+        ("arm", pa.string()),
+        ("method", pa.string()),
+        ("seed", pa.int64()),
+        ("epochs", pa.int64()),
+        ("outcome", pa.string()),
+        ("reason", pa.string()),
+        ("select_accuracy", pa.float64()),
+        ("test_accuracy", pa.float64()),
+        ("seconds", pa.float64()),
+    ]
+)
+
+
+def metric(result: TrialResult, name: str) -> float | None:
+    """A metric of the last epoch of a trial; None if it is missing or not finite."""
+    value = result.metrics.get(name)
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def summarize(
+    study: str,
+    results: Sequence[TrialResult],
+    wall_seconds: float | None,
+    provenance: Mapping[str, str],
+    *,
+    budget: str = "",
+) -> dict[str, Any]:
+    """What the study found, as JSON values: the content of `summary.json`.
+
+    Returns:
+        A dictionary of
+        `study`: its name;
+        `answer`: a sentence, see `verdict.answer`;
+        `verdict`: `better`, `worse` or `cannot be told apart`, the learned arm with the best test mean against the best
+        baseline; None if there are no two to compare;
+        `phases`: the number of trials of every phase by outcome, zeros included;
+        `arms`: what the final phase scored on test, best mean first. A seed counts when it is complete and has a test
+        accuracy, so an arm may have fewer seeds than planned, and an arm without any is left out. Each has `name`,
+        `method`, `settings`, `seeds`, `test_accuracy` (`mean`, `ci95`: half the width of the t-interval, `values` in
+        the order of the seeds), `select_accuracy` of the trial it repeats, mean `seconds` of training, and
+        `cost_ratio`: these over those of the arm `none`;
+        `best`: the name of the first arm, None before any final trial is complete;
+        `comparisons`: see `statistics.Comparison`;
+        `training_seconds`: time that the trials of each phase trained, together;
+        `budget`: which limit of the budget ended the study early, empty if none did;
+        `wall_seconds`: time that the study ran, over all its starts;
+        `provenance`: code, versions, hardware, command.
+    """
+    arms = _arms(results)
+    comparisons = compare(arms)
+    found = headline(arms, comparisons)
+    return {
+        "study": study,
+        "answer": answer(arms, comparisons),
+        "verdict": str(found.verdict) if found else None,
+        "phases": _phases(results),
+        "arms": arms,
+        "best": arms[0]["name"] if arms else None,
+        "comparisons": [{**asdict(comparison), "verdict": str(comparison.verdict)} for comparison in comparisons],
+        "training_seconds": _training_seconds(results),
+        "budget": budget,
+        "wall_seconds": wall_seconds,
+        "provenance": dict(provenance),
+    }
+
+
+def _training_seconds(results: Sequence[TrialResult]) -> dict[str, float]:
+    """Time that the trials of each phase trained, together."""
+    spent = dict.fromkeys(map(str, Phase), 0.0)
+    for result in results:
+        # A frozen trial's time has that of the trial which learned its distribution in it; that is counted there.
+        seconds = (metric(result, "seconds") or 0.0) - (metric(result, "learning_seconds") or 0.0)
+        spent[str(result.trial.phase)] += seconds
+    return spent
+
+
+def _phases(results: Sequence[TrialResult]) -> dict[str, dict[str, int]]:
+    counts = Counter((result.trial.phase, result.outcome) for result in results)
+    return {str(phase): {str(outcome): counts[phase, outcome] for outcome in Outcome} for phase in Phase}
+
+
+def _arms(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
+    by_name = {result.trial.name: result for result in results}
+    scored: defaultdict[str, list[TrialResult]] = defaultdict(list)
+    for result in results:
+        complete = result.trial.phase is Phase.FINAL and result.outcome is Outcome.COMPLETE
+        if complete and metric(result, "test_accuracy") is not None:
+            scored[result.trial.arm].append(result)
+    basis_seconds = _mean_seconds(scored.get(BASIS_ARM, []))
+    arms = [_arm(name, members, by_name, basis_seconds) for name, members in scored.items()]
+    return sorted(arms, key=lambda arm: (-arm["test_accuracy"]["mean"], arm["name"]))
+
+
+def _arm(
+    name: str, members: Sequence[TrialResult], by_name: Mapping[str, TrialResult], basis_seconds: float | None
+) -> dict[str, Any]:
+    members = sorted(members, key=lambda member: member.trial.seed)
+    trial = members[0].trial
+    accuracies = [member.metrics["test_accuracy"] for member in members]
+    seconds = _mean_seconds(members)
+    return {
+        "name": name,
+        "method": trial.method,
+        "settings": dict(trial.settings),
+        "seeds": [member.trial.seed for member in members],
+        "test_accuracy": {
+            "mean": float(np.mean(accuracies)),
+            "ci95": half_width_95(accuracies),
+            "values": [float(accuracy) for accuracy in accuracies],
+        },
+        "select_accuracy": _select_accuracy(trial, by_name),
+        "seconds": seconds,
+        "cost_ratio": seconds / basis_seconds if seconds is not None and basis_seconds else None,
+    }
+
+
+def _select_accuracy(trial: Trial, by_name: Mapping[str, TrialResult]) -> float | None:
+    """What the trial that chose this setting reached; a frozen trial repeats one that repeats it."""
+    while trial.origin is not None and trial.origin in by_name:
+        origin = by_name[trial.origin]
+        if (accuracy := metric(origin, "select_accuracy")) is not None:
+            return accuracy
+        trial = origin.trial
+    return None
+
+
+def _mean_seconds(members: Sequence[TrialResult]) -> float | None:
+    seconds = [value for member in members if (value := metric(member, "seconds")) is not None]
+    return float(np.mean(seconds)) if seconds else None
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write `summary.json` into a study's folder."""
+    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomically(StudyFolder(folder).summary, text + "\n")
+
+
+def write_results(folder: Path, results: Sequence[TrialResult]) -> None:
+    """Write `results.parquet` and `results.csv` into a study's folder, one row per trial.
+
+    A column for each setting, and one for each metric of the last epoch: what was learned, memory, whatever there is.
+    """
+    table = _table(results)
+    files = StudyFolder(folder)
+    with replacing(files.results_parquet) as path:
+        pyarrow.parquet.write_table(table, path)
+    with replacing(files.results_csv) as path:
+        pyarrow.csv.write_csv(table, path)
+
+
+def _table(results: Sequence[TrialResult]) -> pa.Table:
+    rows = [
+        {
+            "name": result.trial.name,
+            "phase": str(result.trial.phase),
+            "arm": result.trial.arm,
+            "method": result.trial.method,
+            "seed": result.trial.seed,
+            "epochs": result.trial.epochs,
+            "outcome": str(result.outcome),
+            "reason": result.reason,
+            "select_accuracy": metric(result, "select_accuracy"),
+            "test_accuracy": metric(result, "test_accuracy"),
+            "seconds": metric(result, "seconds"),
+        }
+        for result in results
+    ]
+    table = pa.Table.from_pylist(rows, schema=_COLUMNS)
+    for key in sorted({key for result in results for key in result.trial.settings}):
+        # A searched `seed` must not pass for the trial's own.
+        name = f"settings.{key}" if key in _COLUMNS.names else key
+        table = table.append_column(name, _setting_column([result.trial.settings.get(key) for result in results]))
+    for name in sorted({name for result in results for name in result.metrics} - set(table.column_names)):
+        table = table.append_column(name, pa.array([metric(result, name) for result in results], pa.float64()))
+    return table
+
+
+def _setting_column(values: Sequence[Any]) -> pa.Array:
+    """A column of the values' own type; values of several types, and lists, become JSON text."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        return pa.array(values, pa.float64())
+    if len(kinds) == 1 and kinds <= {bool, int, float, str}:
+        return pa.array(values)
+    return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())

@@ -1,0 +1,72 @@
+"""The classifier of a study, its update rule and its step sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dabo_ray.assembly.first_weights import seeded
+from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.config.schema import BilevelConfig
+from dabo_ray.config.schema import ClassifierConfig as ClassifierConfig
+from dabo_ray.data.splits import Pools
+from dabo_ray.models.imagenet import imagenet_resnet
+from dabo_ray.models.normalize import Normalize
+from dabo_ray.models.resnet import CifarResNet
+from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.models.wide_resnet import WideResNet
+from dabo_ray.seeds import derive
+
+CLASSIFIERS: dict[str, Callable[[ClassifierConfig, tuple[int, int, int], int], nn.Module]] = {
+    "small_cnn": lambda config, shape, classes: SmallCnn(shape, classes, config.width),
+    "resnet18": lambda config, shape, classes: CifarResNet(shape[0], classes),
+    "resnet34": lambda config, shape, classes: CifarResNet(shape[0], classes, (3, 4, 6, 3)),
+    "resnet50": lambda config, shape, classes: CifarResNet(shape[0], classes, (3, 4, 6, 3), bottleneck=True),
+    "wide_resnet_40_2": lambda config, shape, classes: WideResNet(shape[0], classes, depth=40, widen=2),
+    "wide_resnet_28_10": lambda config, shape, classes: WideResNet(shape[0], classes, depth=28, widen=10),
+    "resnet18_imagenet": lambda config, shape, classes: imagenet_resnet(
+        "resnet18", shape[0], classes, Path(config.weights) if config.weights else None
+    ),
+    "resnet50_imagenet": lambda config, shape, classes: imagenet_resnet(
+        "resnet50", shape[0], classes, Path(config.weights) if config.weights else None
+    ),
+}
+
+
+def make_classifier(config: ClassifierConfig, pools: Pools, seed: int, device: torch.device) -> nn.Module:
+    """The network with its first weights, standardising its inputs by the labelled images."""
+    with seeded(derive(seed, "classifier")):
+        network = CLASSIFIERS[config.name](config, pools.labelled.shape, pools.num_classes)
+    if config.dropout:
+        # torchvision names the last layer `fc`.
+        last = "fc" if hasattr(network, "fc") else "head"
+        setattr(network, last, nn.Sequential(nn.Dropout(config.dropout), getattr(network, last)))
+    memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    return nn.Sequential(Normalize.of(pools.sample), network).to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
+
+
+def make_sgd(config: ClassifierConfig, bilevel: BilevelConfig) -> Sgd:
+    """The classifier's update rule, and how it is differentiated."""
+    return Sgd(
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov,
+        clip_norm=config.clip_norm,
+        hold_length=bilevel.differentiate == "direction",
+    )
+
+
+def make_schedule(config: ClassifierConfig, epochs: int) -> Schedule:
+    """The classifier's step sizes in a training of so many epochs."""
+    return Schedule(
+        epochs=epochs,
+        lr=config.lr,
+        shape=config.schedule,
+        milestones=config.milestones,
+        decay=config.decay,
+        warmup_epochs=config.warmup_epochs,
+    )

@@ -1,8 +1,0 @@
-"""From a checked study file to objects: the only place where settings meet classes."""
-
-from dabo_ray.build.augmentation import RANDOM
-from dabo_ray.build.files import check_files
-from dabo_ray.build.pools import make_study_pools
-from dabo_ray.build.training import make_training
-
-__all__ = ["RANDOM", "check_files", "make_study_pools", "make_training"]

@@ -1,0 +1,100 @@
+"""A few batches of every arm in this process, and what the whole study would take by them: the answer to --dry-run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from dabo_ray.analysis.wording import duration
+from dabo_ray.assembly import RANDOM, make_study_pools, make_training
+from dabo_ray.config.schema import StudyConfig
+from dabo_ray.data.splits import Pools
+from dabo_ray.execution.memory import PeakMemory
+from dabo_ray.planning.budget import gpu_hours
+from dabo_ray.trials import FROZEN, LEARNED, Phase, Trial
+
+REPEATS = 3
+"""Rounds of batches that are timed, after one that is not."""
+
+
+@dataclass(frozen=True)
+class ArmCost:
+    """What the trials of a method are expected to take."""
+
+    method: str
+    trials: int
+    seconds: float
+    """Of training, of each trial."""
+
+    peak_memory_mib: float | None
+
+
+def rehearse(study: StudyConfig) -> str:
+    """Trains a few batches of every arm and shows what the study would take, over several lines.
+
+    Raises:
+        DataError: the data set is missing or damaged, or too small for the fractions.
+        Diverged: an arm does not survive its first batches.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(study.resources.cpus_per_worker)
+    pools = make_study_pools(study)
+    costs = [_cost(study, pools, method, trials, device) for method, trials in _arms(study) if trials]
+    lines = [f"{'arm':24}{'trials':>8}{'each':>12}{'memory':>12}"]
+    for cost in costs:
+        memory = "-" if cost.peak_memory_mib is None else f"{cost.peak_memory_mib:.0f} MiB"
+        lines.append(f"{cost.method:24}{cost.trials:>8}{duration(cost.seconds):>12}{memory:>12}")
+    seconds = sum(cost.trials * cost.seconds for cost in costs)
+    hours = gpu_hours(study.resources, seconds)
+    unit = "GPU-hours" if study.resources.gpus_per_worker else "worker-hours"
+    lines.append(f"in all: {duration(seconds)} of training one after another, {hours:.2g} {unit}")
+    lines.append("measured on one worker here, with the settings of the file; start-up and scoring come on top")
+    return "\n".join(lines)
+
+
+def _arms(study: StudyConfig) -> Iterator[tuple[str, int]]:
+    """Each arm with the number of its trials."""
+    final, search = study.final, study.search
+    for label in study.arms:
+        yield label, len(study.settings_to_try(label)) + final.seeds
+    learned = search.trials * search.repeats if final.top else 0
+    # A baseline at equal cost takes what a learned trial takes.
+    yield LEARNED, learned + (final.top + len(final.equal_cost)) * final.seeds
+    yield FROZEN, final.top * final.seeds if final.frozen else 0
+
+
+def _cost(study: StudyConfig, pools: Pools, method: str, trials: int, device: torch.device) -> ArmCost:
+    memory = PeakMemory(device)
+    memory.reset()
+    trial = Trial(
+        name=f"rehearsal-{method}",
+        phase=Phase.BASELINES,
+        arm=method,
+        method=_method(study, method),
+        seed=study.seed,
+        epochs=study.classifier.epochs,
+    )
+    training = make_training(study, trial, pools, device=device)
+    # So many that one of them is followed by an update of the augmenter, if that is learned.
+    round_of = training.learner.inner_steps if training.learner is not None else 1
+    number, times = 0, []
+    for _ in range(1 + REPEATS):
+        start = time.perf_counter()
+        for _ in range(round_of):
+            training.step(number % len(training.fit))
+            number += 1
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append((time.perf_counter() - start) / round_of)
+    seconds = sorted(times[1:])[REPEATS // 2] * len(training.fit) * trial.epochs
+    return ArmCost(method, trials, seconds, memory.mib())
+
+
+def _method(study: StudyConfig, arm: str) -> str:
+    """The method to try: what is frozen costs the same whatever it has learned."""
+    if arm == FROZEN:
+        return RANDOM
+    return arm if arm == LEARNED else study.method_of(arm)

@@ -1,0 +1,132 @@
+"""Which labelled images, how they are split, and how they are shifted."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dabo_ray.config.schema.section import Fraction, Section
+
+_WITH_TEST = ("mnist", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet", "imagenet")
+_OF_FILES = ("tiny_imagenet", "imagenet", "bach", "image_folder", "parquet")
+
+
+class ShiftConfig(Section):
+    """A change of the outer, select and test images that the training images do not show."""
+
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Each image is turned by an angle from U(-rotation, rotation), in degrees."""
+
+    translation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Each image is moved along x and y by U(-translation, translation), in fractions of the side."""
+
+    zoom_in: Annotated[float, Field(ge=0, le=9)] = 0.0
+    """Each image is magnified about its middle by a factor from U(1 - zoom_out, 1 + zoom_in)."""
+
+    zoom_out: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """See `zoom_in`; alone: each image shrinks by a factor from U(1 - zoom_out, 1), black around it."""
+
+    def spreads(self) -> dict[str, float]:
+        """Standard deviations of the shift, under the names and in the units of an epoch's record; none if zero.
+
+        Records describe maps from output to input, whose scale is 1 / m for a magnification m. With m from U(a, b) its
+        mean is ln(b / a) / (b - a), its mean square 1 / (a b). The mean is not 1 for a zoom in one direction, and
+        augmenters with `centre: identity` cannot follow it: they must spread further than this to cover it.
+        """
+        spreads = {
+            "rotation_spread_deg": self.rotation / math.sqrt(3),
+            "translation_spread_percent": 100 * self.translation / math.sqrt(3),
+            "scale_spread_percent": 100 * self._scale_spread(),
+        }
+        return {name: spread for name, spread in spreads.items() if spread}
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """What is drawn evenly between which bounds, under the names and in the units of `Augmenter.samples`."""
+        percent = 100 * self.translation
+        ranges = {
+            "rotation_deg": (-self.rotation, self.rotation),
+            "translation_x_percent": (-percent, percent),
+            "translation_y_percent": (-percent, percent),
+            "scale_factor": (1 - self.zoom_out, 1 + self.zoom_in),
+        }
+        return {name: (low, high) for name, (low, high) in ranges.items() if low < high}
+
+    def _scale_spread(self) -> float:
+        low, high = 1 - self.zoom_out, 1 + self.zoom_in
+        if high == low:
+            return 0.0
+        return math.sqrt(max(0.0, 1 / (low * high) - (math.log(high / low) / (high - low)) ** 2))
+
+
+class DataConfig(Section):
+    """Which labelled images, and how they are split."""
+
+    name: Literal[
+        "digits",
+        "mnist",
+        "fashion_mnist",
+        "cifar10",
+        "cifar100",
+        "tiny_imagenet",
+        "imagenet",
+        "bach",
+        "image_folder",
+        "parquet",
+    ]
+    """Data set. `digits` comes with scikit-learn and needs no files; `image_folder` is any tree of CLASS/image files,
+    `parquet` any Parquet of encoded images with labels."""
+
+    root: str = "data"
+    """Folder with the data set's published files; for `parquet` also `s3://`, `gs://`."""
+
+    cache: str = ""
+    """Folder for converted data sets, best on a disk of each node; empty: `dabo_ray` in the user's cache folder
+    (`$XDG_CACHE_HOME`, `~/.cache`). For images that are streamed also `s3://`, `gs://`."""
+
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Side to which images are resized and cut, in pixels, for data sets of image files; null: as published, and 224
+    for `imagenet`."""
+
+    streaming: Literal["auto", "always", "never"] = "auto"
+    """Whether images stay encoded and are decoded when needed, or lie in memory; `auto`: by their size."""
+
+    fold: str = ""
+    """Folder of a published fold of `bach`: its file `test*.csv` names the test images. Empty: see test_fraction."""
+
+    num_labels: Annotated[int, Field(ge=10)] | None = None
+    """Labelled images to use in all (train, outer and select), a stratified subset; null: all there are."""
+
+    outer_fraction: Fraction = 0.2
+    """Part of the labelled images whose loss drives the augmenter; baselines train on them."""
+
+    select_fraction: Fraction = 0.1
+    """Part of the labelled images that chooses settings; used for training in the final phase."""
+
+    test_fraction: Fraction | None = None
+    """Part of all images held out for the final phase (null: 0.25); for data sets without a published test set."""
+
+    shift: ShiftConfig = ShiftConfig()
+    """How the images of outer, select and test differ from those that are trained on."""
+
+    @model_validator(mode="after")
+    def _leaves_images_to_train_on(self) -> Self:
+        if self.outer_fraction + self.select_fraction >= 1:
+            raise ValueError(
+                f"outer_fraction {self.outer_fraction} and select_fraction {self.select_fraction} leave no images "
+                "to train on; their sum must stay under 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_data_set(self) -> Self:
+        if self.test_fraction is not None and (self.name in _WITH_TEST or self.fold):
+            raise ValueError(f"test_fraction is for data sets without a published test set; remove it for {self.name}")
+        if self.image_size is not None and self.name not in _OF_FILES:
+            raise ValueError(f"image_size is for {', '.join(_OF_FILES)}; {self.name} has one size: remove it")
+        if self.streaming == "always" and self.name not in _OF_FILES:
+            raise ValueError(f"streaming is for {', '.join(_OF_FILES)}; {self.name} lies in memory: remove it")
+        if self.fold and self.name != "bach":
+            raise ValueError(f"fold is for bach; remove it for {self.name}")
+        return self

@@ -1,0 +1,212 @@
+"""Adapts the plan to Ray Tune, which executes it: placement, retries, autoscaling."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from dabo_ray.config.file import with_absolute_paths
+from dabo_ray.config.schema import ResourcesConfig, StudyConfig
+from dabo_ray.execution.checkpoint import remove_checkpoints
+from dabo_ray.execution.signals import handler_kept
+from dabo_ray.execution.trial import StudyTrial
+from dabo_ray.planning.plan import Plan, Signal
+from dabo_ray.storage.layout import StudyFolder
+from dabo_ray.trials import Observer, Outcome, Trial
+
+TRIAL_RESOURCE = "TRIAL"
+"""Custom resource that trial processes take instead of CPUs, which their workers need."""
+
+PROCESS_FAILURES = 2
+"""So often a trial whose process was lost is started again, from its checkpoint."""
+
+_LOG = logging.getLogger("dabo_ray")
+
+
+class Course:
+    """The running study: hands trials from the plan to Tune, and what comes back to the plan and the observers.
+
+    Args:
+        plan: what to run.
+        folder: the study's folder.
+        observers: are told of every start, epoch and end.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, observers: Sequence[Observer]) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.observers = observers
+        # Tune starts each trial in a folder of its own.
+        self._study = with_absolute_paths(plan.study).model_dump_json(by_alias=True)
+        self._trials: dict[str, Trial] = {}
+        self._records: dict[str, dict[str, float]] = {}
+        self._stopped: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The config of the next trial, None to wait, or Tune's mark that there are no more."""
+        trial = self.plan.next()
+        if trial is Signal.DONE:
+            return str(Searcher.FINISHED)
+        if not isinstance(trial, Trial):
+            return None
+        self._trials[trial_id] = trial
+        self._records[trial_id] = {}
+        for observer in self.observers:
+            observer.trial_started(trial)
+        return {"study": self._study, "folder": str(self.folder), "trial": trial.to_dict()}
+
+    def epoch_ended(self, trial_id: str, record: dict[str, float]) -> bool:
+        """Takes a record; whether the trial should stop. One that was heard before is passed over."""
+        trial = self._trials[trial_id]
+        if not record or record["epoch"] <= self._records[trial_id].get("epoch", 0):
+            return False
+        self._records[trial_id] = record
+        for observer in self.observers:
+            observer.epoch_ended(trial, record)
+        if reason := self.plan.report(trial.name, record):
+            self._stopped[trial_id] = reason
+        return trial_id in self._stopped
+
+    def trial_ended(self, trial_id: str, outcome: Outcome, reason: str) -> None:
+        """Notes the end of a trial."""
+        trial = self._trials.pop(trial_id)
+        record = self._records.pop(trial_id)
+        if trial_id in self._stopped:
+            outcome, reason = Outcome.PRUNED, self._stopped.pop(trial_id)
+        result = self.plan.finish(trial.name, outcome, record, reason)
+        if not self.plan.is_suspended(trial.name):
+            remove_checkpoints(StudyFolder(self.folder).trial(trial.name))
+        for observer in self.observers:
+            observer.trial_ended(result)
+
+
+class _DrivenByCourse:
+    """Tune pickles its searcher and scheduler for `Tuner.restore`, which is not used: the plan has its own memory."""
+
+    course: Course
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return object, ()
+
+
+class PlanSearcher(_DrivenByCourse, Searcher):  # type: ignore[misc]
+    """Tune's question for the next trial, answered by the plan."""
+
+    def __init__(self, course: Course) -> None:
+        super().__init__(metric="outcome", mode="max")
+        self.course = course
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """See `Course.suggest`."""
+        return self.course.suggest(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial reached its end, was stopped, failed, or its process was lost too often."""
+        if error or result is None:
+            reason = (
+                f"its process was lost {PROCESS_FAILURES + 1} times; see Ray's logs for why (memory is the usual one)"
+            )
+            self.course.trial_ended(trial_id, Outcome.FAIL, reason)
+            return
+        self.course.epoch_ended(trial_id, _record(result))
+        self.course.trial_ended(trial_id, Outcome(result["outcome"]), result["reason"])
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save; see `_DrivenByCourse`."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """See `save`."""
+
+
+class PlanScheduler(_DrivenByCourse, FIFOScheduler):  # type: ignore[misc]
+    """Tune's question whether a trial goes on, answered by the plan."""
+
+    def __init__(self, course: Course) -> None:
+        super().__init__()
+        self.course = course
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Stops a trial that the plan has given up."""
+        stop = self.course.epoch_ended(trial.trial_id, _record(result))
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+
+def _record(result: Mapping[str, Any]) -> dict[str, float]:
+    """The epoch's metrics in a Tune result, nested or flattened."""
+    if isinstance(result.get("record"), dict):
+        return dict(result["record"])
+    return {key.removeprefix("record/"): value for key, value in result.items() if key.startswith("record/")}
+
+
+def concurrent_trials(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
+    """How many trials fit at once.
+
+    Args:
+        resources: of the study.
+        available: of the cluster, as `ray.cluster_resources()` gives them.
+
+    Raises:
+        ValueError: `auto`, and not one trial fits.
+    """
+    if resources.concurrent_trials != "auto":
+        return resources.concurrent_trials
+    workers = 1 if resources.workers == "local" else resources.workers
+    needs = {"CPU": workers * resources.cpus_per_worker, "GPU": workers * resources.gpus_per_worker}
+    fitting = min(int(available.get(kind, 0) // need) for kind, need in needs.items() if need)
+    if fitting < 1:
+        wanted = " and ".join(f"{need:g} {kind}s" for kind, need in needs.items() if need)
+        present = " and ".join(f"{available.get(kind, 0):g} {kind}s" for kind, need in needs.items() if need)
+        raise ValueError(
+            f"a trial needs {wanted} (resources.workers x per worker) but the cluster has {present}; lower "
+            "resources.workers, resources.cpus_per_worker or resources.gpus_per_worker, or, on a cluster that grows on "
+            "demand, set resources.concurrent_trials to a number"
+        )
+    return fitting
+
+
+def run(study: StudyConfig, course: Course, concurrent: int) -> None:
+    """Runs the study to its end on the Ray that this process is connected to.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the trials have been stopped.
+    """
+    resources = study.resources
+    if resources.workers == "local":
+        needs = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker, TRIAL_RESOURCE: 1}
+    else:
+        needs = {"CPU": 0, TRIAL_RESOURCE: 1}
+    scratch = course.folder / "tune"
+    # Tune writes an experiment of its own; the plan is the one that is kept.
+    shutil.rmtree(scratch, ignore_errors=True)
+    tuner = tune.Tuner(
+        tune.with_resources(StudyTrial, needs),
+        tune_config=tune.TuneConfig(
+            search_alg=PlanSearcher(course),
+            scheduler=PlanScheduler(course),
+            num_samples=-1,
+            max_concurrent_trials=concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(course.folder),
+            failure_config=tune.FailureConfig(max_failures=PROCESS_FAILURES),
+            verbose=0,
+        ),
+    )
+    # Tune leaves its handler behind, which would swallow a Ctrl-C while the report is written.
+    with handler_kept(signal.SIGINT):
+        tuner.fit()
+    if not course.plan.is_done:
+        # Tune takes the first Ctrl-C to itself, and returns as if all were done.
+        raise KeyboardInterrupt
+    shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,202 @@
+"""What a process does that trains trials: take an order, bring the trial to the epoch asked for, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dabo_ray.assembly import make_study_pools, make_training
+from dabo_ray.augment import export
+from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.ops import to_unit
+from dabo_ray.bilevel.collectives import Collective, OneWorker
+from dabo_ray.bilevel.loop import Diverged, Record, Training
+from dabo_ray.config.key_paths import with_settings
+from dabo_ray.config.schema import DataConfig, ResourcesConfig, StudyConfig
+from dabo_ray.data.loader import Share
+from dabo_ray.data.splits import Pools
+from dabo_ray.execution.checkpoint import load_checkpoint, load_learned, save_checkpoint
+from dabo_ray.execution.memory import PeakMemory
+from dabo_ray.planning.budget import gpu_hours
+from dabo_ray.reporting.samples import sample_grid
+from dabo_ray.seeds import derive
+from dabo_ray.storage.layout import StudyFolder, TrialFolder
+from dabo_ray.trials import FROZEN, Trial
+
+SAMPLE_ROWS, SAMPLE_COLUMNS = 8, 7
+"""Images, and augmented versions of each, in the picture of a learned augmenter."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Bring a trial to an epoch. May be given again, to a process that knows nothing of what was done before."""
+
+    study: StudyConfig
+    folder: Path
+    """The study's folder."""
+
+    trial: Trial
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of an order."""
+
+    record: Record
+    failure: str = ""
+    """Why the trial cannot go on; empty if it can."""
+
+    renew: bool = False
+    """Whether the process may be in a bad state after this failure."""
+
+
+class PeerLost(Exception):
+    """Another worker of the trial is gone; this one cannot go on alone."""
+
+
+class Runner:
+    """Trains one trial after another in this process; data stay in memory between trials.
+
+    Args:
+        share: this worker's part of every batch.
+        device: where to train.
+        collective: sums over the workers of the trial.
+    """
+
+    def __init__(self, share: Share, device: torch.device, collective: Collective) -> None:
+        self.share = share
+        self.device = device
+        self.collective = collective
+        self._pools: tuple[tuple[DataConfig, int], Pools] | None = None
+        self._name = ""
+        self._learning_seconds = 0.0
+        self._memory = PeakMemory(device)
+        self._records: list[Record] = []
+        self._training: Training | None = None
+        self._epochs: Iterator[Record] = iter(())
+
+    @classmethod
+    def alone(cls) -> Runner:
+        """A runner that has whole batches, on the GPU if there is one for this process."""
+        return cls(Share(), torch.device("cuda" if torch.cuda.is_available() else "cpu"), OneWorker())
+
+    def answer(self, order: Order) -> Answer:
+        """The record of the epoch asked for; a failure of the trial is an answer, not an error.
+
+        Raises:
+            PeerLost: by the collective.
+        """
+        try:
+            return Answer(self._advance(order))
+        except Diverged as error:
+            self._name = ""
+            return Answer(self._last_record(), str(error))
+        except PeerLost:
+            raise
+        except Exception as error:
+            self._name = ""
+            return Answer(self._last_record(), f"{type(error).__name__}: {error}".splitlines()[0], renew=True)
+
+    def _last_record(self) -> Record:
+        return self._records[-1] if self._records else {}
+
+    def _advance(self, order: Order) -> Record:
+        folder = StudyFolder(order.folder).trial(order.trial.name)
+        if self._name != order.trial.name:
+            self._begin(order, folder)
+        assert self._training is not None
+        while len(self._records) < order.epoch:
+            records = [*self._records, self._with_costs(next(self._epochs), order.study.resources)]
+            if self.share.rank == 0:
+                save_checkpoint(folder, self._training.state_dict(), records)
+            # What could not be saved does not count: a process that goes on from the checkpoint has never seen it.
+            self._records = records
+        if order.epoch == order.trial.epochs and self.share.rank == 0 and self._training.learner:
+            _keep_what_was_learned(self._training, self._training.learner.augmenter, order, folder)
+        return self._records[order.epoch - 1]
+
+    def _begin(self, order: Order, folder: TrialFolder) -> None:
+        self._name, self._records, self._training = "", [], None
+        self._memory.reset()
+        study = with_settings(order.study, order.trial.settings)
+        key = (study.data, study.seed)
+        if self._pools is None or self._pools[0] != key:
+            self._pools = key, make_study_pools(study)
+        training = make_training(
+            study,
+            order.trial,
+            self._pools[1],
+            share=self.share,
+            device=self.device,
+            collective=self.collective,
+            learned=self._learned(order),
+        )
+        if (saved := load_checkpoint(folder)) is not None:
+            state, self._records = saved
+            training.load_state_dict(state)
+        self._training = training
+        self._epochs = training.epochs()
+        self._name = order.trial.name
+
+    def _learned(self, order: Order) -> Augmenter | None:
+        """What a frozen trial augments with."""
+        self._learning_seconds = 0.0
+        if order.trial.method != FROZEN:
+            return None
+        assert order.trial.origin is not None
+        augmenter, self._learning_seconds = load_learned(StudyFolder(order.folder).trial(order.trial.origin))
+        return augmenter
+
+    def _with_costs(self, record: Record, resources: ResourcesConfig) -> Record:
+        """The record of an epoch with what it took; that of a frozen trial counts what its origin took to learn."""
+        seconds = record["seconds"] + self._learning_seconds
+        costs = {"seconds": seconds, "gpu_hours": gpu_hours(resources, seconds)}
+        if self._learning_seconds:
+            costs["learning_seconds"] = self._learning_seconds
+        if (peak := self._memory.mib()) is not None:
+            costs["peak_memory_mib"] = peak
+        return record | costs
+
+
+def _keep_what_was_learned(training: Training, augmenter: Augmenter, order: Order, folder: TrialFolder) -> None:
+    """Writes the augmenter and its picture, unless an earlier process did."""
+    if not folder.augmenter.exists():
+        study, trial = order.study, order.trial
+        origin = {"study": study.study, "trial": trial.name, "data": study.data.name, "seed": trial.seed}
+        export.save(augmenter, folder.augmenter, description={**origin, "settings": dict(trial.settings)})
+    if not folder.samples.exists():
+        draw_samples(augmenter, training, folder.samples)
+
+
+@torch.no_grad()
+def draw_samples(augmenter: Augmenter, training: Training, path: Path) -> None:
+    """Draws training images beside what the augmenter makes of them."""
+    batch = training.fit[0]
+    images = batch.images[:SAMPLE_ROWS]
+    levels = images.repeat_interleave(SAMPLE_COLUMNS, 0)
+    generator = torch.Generator().manual_seed(derive(training.seed, "samples"))
+    labels = batch.labels[:SAMPLE_ROWS].repeat_interleave(SAMPLE_COLUMNS, 0)
+    drawn = [part.to(levels.device) for part in augmenter.draw(len(levels), generator)]
+    base = training.inputs.base
+    rows = base.apply_levels(levels, base.draw(len(levels), generator))
+    augmented = augmenter(rows, *drawn, *augmenter.context(rows, labels))
+    tiles = _as_bytes(augmented).reshape(len(images), SAMPLE_COLUMNS, *_hwc(images))
+    sample_grid(_as_bytes(to_unit(images)), tiles, path)
+
+
+def _hwc(images: torch.Tensor) -> tuple[int, int, int]:
+    _, channels, height, width = images.shape
+    return height, width, channels
+
+
+def _as_bytes(images: torch.Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    pixels: np.ndarray[Any, np.dtype[np.uint8]] = (
+        images.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    )
+    return pixels

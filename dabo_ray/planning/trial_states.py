@@ -1,0 +1,71 @@
+"""The trials of a study as they stand: issued, running, left unfinished, suspended, ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from dabo_ray.planning.store import Row
+from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
+
+
+class Roster:
+    """Where each trial of a study stands; every issued one is in exactly one of the four other places."""
+
+    def __init__(self) -> None:
+        self.issued: dict[Phase, dict[str, Trial]] = {phase: {} for phase in Phase}
+        self.running: dict[str, Row] = {}
+        self.unfinished: list[Row] = []
+        """Issued by an earlier driver, which did not see their end."""
+        self.suspended: dict[str, Row] = {}
+        """Ended by the budget; they go on if there is more of it."""
+        self.ended: dict[Phase, dict[str, TrialResult]] = {phase: {} for phase in Phase}
+
+    def issue(self, trial: Trial) -> None:
+        """Notes that a trial exists, once more if it goes on after it was suspended."""
+        self.suspended.pop(trial.name, None)
+        self.issued[trial.phase][trial.name] = trial
+
+    def start(self, row: Row) -> Trial:
+        """Notes that a trial runs."""
+        trial = row.result.trial
+        self.issue(trial)
+        self.running[trial.name] = row
+        return trial
+
+    def end(self, result: TrialResult) -> None:
+        """Notes the end of a trial for good."""
+        self.ended[result.trial.phase][result.trial.name] = result
+
+    def runs_before_the_finals(self) -> bool:
+        """Whether a baseline or a search trial is running."""
+        return any(row.result.trial.phase is not Phase.FINAL for row in self.running.values())
+
+    def reason_if_all_failed(self, at_least: int) -> str:
+        """The first reason for failing, if so many trials have ended and all of them failed; empty otherwise."""
+        if sum(map(len, self.ended.values())) < at_least:
+            return ""
+        reason = ""
+        for result in self._all_ended():
+            if result.outcome is not Outcome.FAIL:
+                return ""
+            reason = reason or result.reason
+        return reason
+
+    def results(self, finals: Mapping[str, Trial]) -> list[TrialResult]:
+        """Every started trial, by phase and in the order of ending; running ones last.
+
+        Args:
+            finals: the final trials that count now, by name, under their present arms.
+        """
+        suspended = [row.result for row in self.suspended.values()]
+        shown = [
+            result
+            for result in (*self._all_ended(), *suspended)
+            if result.trial.phase is not Phase.FINAL or result.trial.name in finals
+        ]
+        running = [row.result for row in (*self.running.values(), *self.unfinished)]
+        return [replace(result, trial=finals.get(result.trial.name, result.trial)) for result in [*shown, *running]]
+
+    def _all_ended(self) -> Iterator[TrialResult]:
+        return (result for of_phase in self.ended.values() for result in of_phase.values())

@@ -1,0 +1,216 @@
+"""What the pictures of a report are, in which order, and how to read each of them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dabo_ray.analysis.results import metric
+from dabo_ray.analysis.trial_files import Records, learned_augmenters, read_samples
+from dabo_ray.augment.description import draw_samples
+from dabo_ray.config.schema import SearchConfig, ShiftConfig, StudyConfig
+from dabo_ray.config.schema.search import Measure
+from dabo_ray.reporting.figures import arms, distribution, epochs, objectives, settings
+from dabo_ray.trials import LEARNED, Outcome, Phase, TrialResult
+
+_GROUPS = {"network": "the network's weights", "log_spread": "the spreads"}
+"""What the groups of an augmenter's weights are."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the page, with its words."""
+
+    title: str
+    caption: str
+    """What is shown and how to read it; also what those hear who do not see it."""
+
+    uri: str
+    """The picture itself, as a data URI."""
+
+    is_sample: bool = False
+
+
+def sections(
+    study_dir: Path,
+    results: Sequence[TrialResult],
+    records: Records,
+    summary: Mapping[str, Any],
+    importance: Mapping[str, float],
+    study: StudyConfig,
+) -> list[tuple[str, list[Picture]]]:
+    """Headings, and the pictures under each; headings without a picture are left out.
+
+    Args:
+        study_dir: The folder of the study; sample pictures are read from `trials/` in it.
+        results: Every trial.
+        records: What the trials recorded for each epoch.
+        summary: What `summarize` made of the results.
+        importance: Share of each searched setting.
+        study: The study file.
+    """
+    shift = study.data.shift
+    found = [
+        ("Accuracy and cost", _comparing(summary["arms"])),
+        ("What was learned", _distributions(study_dir, results, shift) + _spreads(results, records, shift.spreads())),
+        ("What the augmentation does to images", _samples(study_dir, results, summary["arms"])),
+        ("Training", _training(results, records)),
+        ("What the settings do", _searched(results, importance, study.search)),
+    ]
+    return [(heading, pictures) for heading, pictures in found if pictures]
+
+
+def _comparing(of_summary: Sequence[Mapping[str, Any]]) -> list[Picture]:
+    front = ", ".join(arm["name"] for arm in arms.best_for_their_cost(of_summary))
+    return _drawn(
+        (
+            "Test accuracy of every arm",
+            "Mean and 95 % t-interval over seeds; the small hollow marks are the single seeds.",
+            arms.accuracy_per_arm(of_summary),
+        ),
+        (
+            "Accuracy against cost",
+            "Mean test accuracy against the training time of an arm over that of the arm none. On the Pareto front, "
+            f"beaten by no arm of their cost: {front}.",
+            arms.accuracy_by_cost(of_summary),
+        ),
+    )
+
+
+def _training(results: Sequence[TrialResult], records: Records) -> list[Picture]:
+    return _drawn(
+        (
+            "Learning curves",
+            "Select accuracy before the final phase: at each epoch, median and middle half of a method's trials.",
+            epochs.learning_curves(results, records),
+        ),
+        (
+            "Training loss of the final phase",
+            "Mean loss on augmented training images, in a band from the least to the greatest of an arm's seeds. "
+            "Stronger augmentation makes the images harder, so a higher loss is not worse.",
+            epochs.final_losses(results, records),
+        ),
+    )
+
+
+def _searched(results: Sequence[TrialResult], importance: Mapping[str, float], search: SearchConfig) -> list[Picture]:
+    marks = "One mark per trial of the search; a pruned trial stands at its last epoch."
+    traded = objectives.trade_offs(results, search.objective, search.constraints)
+    first, *_ = search.objective
+    compromise = (
+        "A mark for each setting of the search that trained to its end, the mean over its seeds. Best in their way: "
+        "within the constraints, and no other setting is as good in all objectives and better in one."
+    )
+    return _drawn(
+        *((f"The best {_named(first)} for its {_named(name)}", compromise, uri) for name, uri in traded.items()),
+        *((f"Select accuracy against {key}", marks, uri) for key, uri in settings.accuracy_by_setting(results).items()),
+        (
+            "Importance of the settings",
+            "Share of each setting in what tells the best tenth of the complete search trials from all of them "
+            "(PED-ANOVA). A setting that was hardly varied cannot matter here.",
+            settings.importance_bars(importance),
+        ),
+        (
+            "All settings at once",
+            "A line per trial of the search through its value of every setting; the darker, the more accurate. "
+            "Dotted lines were pruned.",
+            settings.parallel_coordinates(results),
+        ),
+    )
+
+
+def _distributions(study_dir: Path, results: Sequence[TrialResult], shift: ShiftConfig) -> list[Picture]:
+    augmenters = learned_augmenters(study_dir, results)
+    draws = {
+        arm: [{name: values.numpy() for name, values in draw_samples(seed).items()} for seed in seeds]
+        for arm, seeds in augmenters.items()
+    }
+    truth = [
+        (
+            f"Learned and true {distribution.in_words(name)}",
+            "What the augmenter draws at the end: all seeds of an arm together, and each of them faintly. Dashed: the "
+            "shift of the images that are scored, which no augmenter was told.",
+            uri,
+        )
+        for name, uri in distribution.learned_and_true(draws, shift.ranges()).items()
+    ]
+    everything = [
+        (
+            f"All that {arm} draws",
+            "A histogram for each quantity at the end of training, first seed; each on a scale of its own, in the "
+            "middle what changes nothing.",
+            distribution.all_quantities(seeds[0]),
+        )
+        for arm, seeds in sorted(augmenters.items(), key=lambda entry: not entry[0].startswith(LEARNED))
+    ]
+    return _drawn(*truth, *everything)
+
+
+def _spreads(results: Sequence[TrialResult], records: Records, true_spread: Mapping[str, float]) -> list[Picture]:
+    spreads = []
+    for name, uri in epochs.learned_distribution(results, records, true_spread).items():
+        caption = (
+            "Standard deviation of the distribution that the augmenter draws from, in the final phase: mean of an "
+            "arm's seeds, and the band from the least to the greatest."
+        )
+        # stn and adversarial have a spread too, and another purpose.
+        learned = (r for r in results if r.trial.phase is Phase.FINAL and r.trial.method == LEARNED)
+        whole = (r for r in learned if r.outcome is Outcome.COMPLETE)
+        final = [value for result in whole if (value := metric(result, name)) is not None]
+        if name in true_spread and final:
+            caption += (
+                f" At the end {np.mean(final):.1f} over all seeds; "
+                f"the shift of the images that are scored: {true_spread[name]:.1f}."
+            )
+        spreads.append((f"Learned {name.split(epochs.SPREAD)[0].replace('_', ' ')} spread", caption, uri))
+    evidence = [
+        (
+            f"Signal to noise of {_GROUPS.get(group, group)}",
+            "Whether the outer images say anything: mean over standard error of the hypergradients of an epoch, root "
+            "mean square over the weights. At 1 it is noise alone; the augmenter moves by how far it is above.",
+            uri,
+        )
+        for group, uri in epochs.signal_to_noise(results, records).items()
+    ]
+    return _drawn(*spreads, *evidence)
+
+
+def _samples(study_dir: Path, results: Sequence[TrialResult], of_summary: Sequence[Mapping[str, Any]]) -> list[Picture]:
+    """The sample grid of one seed of every arm that has one; before any arm is scored, of the best trial so far."""
+    final = [result for result in results if result.trial.phase is Phase.FINAL and result.outcome is Outcome.COMPLETE]
+    groups = [[result for result in final if result.trial.arm == arm["name"]] for arm in of_summary]
+    pictures = []
+    for group in groups or [choosing_trials(results)]:
+        for result in group:
+            content = read_samples(study_dir, result.trial.name)
+            if content is not None:
+                uri = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+                caption = f"Trial {result.trial.name}. Each row: an original, then augmented versions of it."
+                pictures.append(Picture(result.trial.arm, caption, uri, is_sample=True))
+                break
+    return pictures
+
+
+def _named(measure: Measure) -> str:
+    """A measure in words, without its unit."""
+    return objectives.WORDS[measure].partition(" (")[0]
+
+
+def choosing_trials(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """The trials before the final phase, best select accuracy first, those without one last."""
+
+    def rank(result: TrialResult) -> tuple[bool, float, str]:
+        accuracy = metric(result, "select_accuracy")
+        return accuracy is None, -(accuracy or 0.0), result.trial.name
+
+    return sorted((result for result in results if result.trial.phase is not Phase.FINAL), key=rank)
+
+
+def _drawn(*drawn: tuple[str, str, str | None]) -> list[Picture]:
+    """Those of title, caption and picture that have a picture."""
+    return [Picture(title, caption, uri) for title, caption, uri in drawn if uri is not None]

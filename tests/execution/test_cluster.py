@@ -1,0 +1,74 @@
+"""Which Ray a study runs on."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray._private import services
+
+from dabo_ray.commands.process import ExitCode
+from dabo_ray.execution.cluster import check_cluster, connected
+from dabo_ray.study import main
+
+STUDIES = Path(__file__).parents[2] / "studies"
+
+
+@pytest.mark.parametrize(("address", "started"), [(None, ("local",)), ("local", ("local",)), ("auto", ())])
+def test_it_starts_its_own_ray_unless_it_is_told_which_to_join(address, started, monkeypatch: pytest.MonkeyPatch):
+    """Ray joins any cluster that it finds on the machine if it is told nothing: another study's, which ends with it."""
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(ray, "init", lambda *args, **options: calls.append(args))
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with connected(verbose=True, dashboard=False):
+        pass
+    assert calls == [started]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_a_cluster_that_is_gone_is_told_before_anything_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.chdir(tmp_path)
+    assert main([str(STUDIES / "digits.yaml")]) == ExitCode.BAD_INPUT
+    assert f"RAY_ADDRESS is {address}, and no Ray answers at " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("ray://head:10001", "does not run through Ray Client; run it on a node"),
+        ("head", "is head; give HOST:PORT or auto, or unset RAY_ADDRESS"),
+        ("auto", "no Ray runs on this node; start one"),
+    ],
+)
+def test_addresses_without_a_cluster(address: str, told: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    # Other tests' clusters on the machine are not to be found.
+    monkeypatch.setattr(services, "find_gcs_addresses", set)
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda temp_dir: None)
+    with pytest.raises(ConnectionError, match=told):
+        check_cluster()
+
+
+def test_a_port_that_answers_will_do(monkeypatch: pytest.MonkeyPatch):
+    with socket.create_server(("", 0)) as server:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        check_cluster()
+    monkeypatch.delenv("RAY_ADDRESS")
+    check_cluster()

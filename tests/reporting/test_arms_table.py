@@ -1,0 +1,46 @@
+"""The table of arms at the end of a study."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+from rich.console import Console
+
+from dabo_ray.reporting.arms_table import print_arms
+
+
+def arm(name: str, *, mean: float, ci95: float | None, select: float | None, cost: float | None) -> dict[str, Any]:
+    test = {"mean": mean, "ci95": ci95, "values": [mean] * 3}
+    return {
+        "name": name,
+        "method": name,
+        "settings": {},
+        "seeds": [0, 1, 2],
+        "test_accuracy": test,
+        "select_accuracy": select,
+        "seconds": 12.34,
+        "cost_ratio": cost,
+    }
+
+
+def test_the_table_of_arms_fits_80_columns() -> None:
+    file = io.StringIO()
+    arms = [
+        arm("learned-1", mean=93.456, ci95=0.5, select=94.0, cost=2.5),
+        arm("random_augmenter", mean=80.0, ci95=None, select=None, cost=None),
+    ]
+    answer = "The learned arm [learned-1] and the best baseline, none, cannot be told apart on test."
+    print_arms({"study": "digits", "arms": arms, "answer": answer}, Console(file=file, width=80))
+    shown = file.getvalue()
+    assert re.search(r"learned-1 +3 +93\.46 (±|\+/-) 0\.50 +94\.00 +12\.3 +2\.50x", shown)
+    assert re.search(r"random_augmenter +3 +80\.00 +- +12\.3 +-", shown)
+    assert answer in " ".join(shown.split())
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+def test_a_study_without_a_final_phase_says_so() -> None:
+    file = io.StringIO()
+    print_arms({"study": "digits", "arms": [], "answer": "No answer yet."}, Console(file=file))
+    assert file.getvalue() == "No answer yet.\n"
