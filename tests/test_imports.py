@@ -17,19 +17,21 @@ PACKAGE = Path(__file__).resolve().parents[1] / "dabo_ray"
 IMPORTS: dict[str, set[str]] = {
     "storage": set(),
     "seeds": set(),
+    "workers": set(),
     "trials": set(),
     "models": set(),
     "config": {"storage"},
     "augment": {"storage"},
-    "data": {"augment", "seeds", "storage"},
-    "bilevel": {"augment", "data", "seeds"},
-    "assembly": {"augment", "bilevel", "config", "data", "models", "seeds", "trials"},
+    "data": {"augment", "seeds", "storage", "workers"},
+    "bilevel": {"augment", "data", "seeds", "workers"},
+    "assembly": {"augment", "bilevel", "config", "data", "models", "seeds", "trials", "workers"},
     "analysis": {"augment", "storage", "trials"},
     "reporting": {"analysis", "augment", "config", "storage", "trials"},
     "tracking": {"analysis", "augment", "config", "storage", "trials"},
     "planning": {"analysis", "config", "seeds", "storage", "trials"},
     "execution": {
         *("assembly", "augment", "bilevel", "config", "data", "planning", "reporting", "seeds", "storage", "trials"),
+        "workers",
     },
     "commands": {
         *("analysis", "assembly", "config", "data", "execution", "planning", "reporting", "storage", "tracking"),
@@ -37,7 +39,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "benchmarks": {
         *("assembly", "augment", "bilevel", "config", "data", "execution", "planning", "seeds", "storage", "tracking"),
-        "trials",
+        *("trials", "workers"),
     },
     "study": {"assembly", "augment", "commands", "config", "data", "execution", "models", "planning", "report"},
     "report": {"analysis", "commands", "config", "planning", "reporting", "storage"},
@@ -68,7 +70,7 @@ OWNED_BY: dict[str, set[str]] = {
     "torchvision": {"augment.transform", "models.imagenet", "prepare", "benchmarks"},
     "numpy": {"analysis", "data", "execution.worker", "reporting", "tracking", "benchmarks"},
     "torch": {
-        *("augment", "models", "data", "bilevel", "assembly", "execution", "benchmarks", "bench"),
+        *("augment", "models", "data", "bilevel", "assembly", "execution", "benchmarks", "bench", "workers"),
         *("commands.run", "commands.dry_run", "tracking.augmenter_model"),
     },
 }
@@ -172,8 +174,8 @@ def test_every_owner_owns():
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("bilevel.loop", "import ray"),
-        ("bilevel.inner", "def f():\n    import mlflow.entities"),
+        ("bilevel.step", "import ray"),
+        ("bilevel.sgd", "def f():\n    import mlflow.entities"),
         ("augment.ops", "import yaml"),
         ("data.splits", "import optuna"),
         ("data.splits", "from pydantic import BaseModel"),

@@ -17,7 +17,6 @@ from dabo_ray.augment.fixed import Compose, Identity
 from dabo_ray.augment.geometric import Flip, FlipCrop
 from dabo_ray.config.file import read_study
 from dabo_ray.config.key_paths import with_settings
-from dabo_ray.data.loader import Share
 from dabo_ray.data.stream import Shards
 from dabo_ray.study import main
 from dabo_ray.trials import LEARNED, Phase, Trial
@@ -74,7 +73,7 @@ def test_step_sizes_are_the_published_ones(name: str, length: int):
     theirs = MultiStepLR(optimizer, milestones, decay)
     for epoch in range(config.epochs):
         for update in (epoch * length, (epoch + 1) * length - 1):
-            assert schedule.step_size(update, length) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+            assert schedule.lr_at(update, length) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
         optimizer.step()
         theirs.step()
 
@@ -115,7 +114,7 @@ def test_two_steps(name: str, tmp_path: Path):
     roles = pools.roles(learned=True, final=False, outer_fraction=0.25, seed=1)
     study = with_settings(study, {"classifier.batch_size": len(roles.fit) // 2})
     trial = Trial(name="t", phase=Phase.SEARCH, arm="learned", method=LEARNED, seed=1, epochs=1)
-    training = assembly.make_training(study, trial, pools, share=Share())
+    training = assembly.make_training(study, trial, pools)
     assert len(training.fit) == 2
     assert training.learner is not None
     before = [weight.detach().clone() for weight in training.learner.augmenter.parameters()]

@@ -1,4 +1,4 @@
-"""What transforms the images of an arm: a hand-made augmentation, or an augmenter."""
+"""Augmentation of an arm: made by hand, or by an augmenter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dabo_ray.augment.policy_file import read_policy
 from dabo_ray.config.schema import AugmenterConfig, StudyConfig
 from dabo_ray.config.schema.baselines import Settings, arm_of
 from dabo_ray.seeds import derive
-from dabo_ray.trials import LEARNED
+from dabo_ray.trials import FROZEN, LEARNED, Trial
 
 RANDOM = "random_augmenter"
 STN = "stn"
@@ -55,19 +55,29 @@ BASELINES: dict[str, Callable[..., FixedAugmentation]] = {
 
 
 def make_augmentation(
-    study: StudyConfig, method: str, seed: int, device: torch.device, num_classes: int
+    study: StudyConfig, trial: Trial, device: torch.device, num_classes: int, learned: Augmenter | None = None
 ) -> FixedAugmentation | Augmenter:
-    """The augmentation of a trial: an augmenter to learn, the same untrained, or a hand-made one.
+    """The augmentation of a trial: an augmenter to learn, the same untrained or as it was learned, or a hand-made one.
+
+    Args:
+        study: with the trial's settings applied.
+        trial: method and seed.
+        device: where it is used.
+        num_classes: of the data.
+        learned: for a frozen trial, the augmenter that its origin learned.
 
     Raises:
         PolicyError: the file of a policy cannot be read or holds none.
         AugmenterFileError: the file of an augmenter cannot be read, holds none, or none for this use.
     """
-    if method not in (*LEARNING, RANDOM):
-        return make_baseline(study.arms[method], num_classes).to(device)
-    with seeded(derive(seed, "augmenter")):
+    if trial.method == FROZEN:
+        assert learned is not None
+        return Frozen(learned.to(device))
+    if trial.method not in (*LEARNING, RANDOM):
+        return make_baseline(study.arms[trial.method], num_classes).to(device)
+    with seeded(derive(trial.seed, "augmenter")):
         augmenter = make_augmenter(study.augmenter, num_classes).to(device)
-    return Frozen(augmenter) if method == RANDOM else augmenter
+    return Frozen(augmenter) if trial.method == RANDOM else augmenter
 
 
 def make_augmenter(config: AugmenterConfig, num_classes: int) -> Augmenter:

@@ -1,18 +1,20 @@
-"""The classifier of a study, its update rule and its step sizes."""
+"""The classifier of a study, its loss, its update rule and its learning rates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from dabo_ray.assembly.first_weights import seeded
-from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
-from dabo_ray.config.schema import BilevelConfig
-from dabo_ray.config.schema import ClassifierConfig as ClassifierConfig
+from dabo_ray.bilevel.sgd import Sgd
+from dabo_ray.config.schema import BilevelConfig, ClassifierConfig
 from dabo_ray.data.splits import Pools
 from dabo_ray.models.imagenet import imagenet_resnet
 from dabo_ray.models.normalize import Normalize
@@ -49,19 +51,28 @@ def make_classifier(config: ClassifierConfig, pools: Pools, seed: int, device: t
     return nn.Sequential(Normalize.of(pools.sample), network).to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
 
 
+def make_objective(config: ClassifierConfig, pools: Pools, seed: int, device: torch.device) -> Objective:
+    """The classifier with its loss."""
+    return Objective(
+        make_classifier(config, pools, seed, device),
+        partial(cross_entropy, reduction="sum", label_smoothing=config.label_smoothing),
+        bfloat16=config.precision == "bfloat16",
+    )
+
+
 def make_sgd(config: ClassifierConfig, bilevel: BilevelConfig) -> Sgd:
-    """The classifier's update rule, and how it is differentiated."""
-    return Sgd(
+    """The classifier's update rule, and what is differentiated of it."""
+    return Sgd.of(
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         nesterov=config.nesterov,
         clip_norm=config.clip_norm,
-        hold_length=bilevel.differentiate == "direction",
+        differentiate=bilevel.differentiate,
     )
 
 
 def make_schedule(config: ClassifierConfig, epochs: int) -> Schedule:
-    """The classifier's step sizes in a training of so many epochs."""
+    """The classifier's learning rates in a training of so many epochs."""
     return Schedule(
         epochs=epochs,
         lr=config.lr,

@@ -1,4 +1,4 @@
-"""Layers draw their first weights from a global generator; a seed decides what they draw."""
+"""First weights of networks, by a seed."""
 
 from __future__ import annotations
 

@@ -1,22 +1,19 @@
-"""The training run of a trial."""
+"""The training run of a trial, out of its data, its classifier and its augmentation."""
 
 from __future__ import annotations
 
 import torch
 
 from dabo_ray.assembly.augmentation import make_augmentation, make_base
-from dabo_ray.assembly.classifier import make_classifier, make_schedule, make_sgd
+from dabo_ray.assembly.classifier import make_objective, make_schedule, make_sgd
+from dabo_ray.assembly.data import make_data
 from dabo_ray.assembly.learner import make_learner
-from dabo_ray.augment.fixed import FixedAugmentation
-from dabo_ray.augment.learned import Augmenter, Frozen
-from dabo_ray.bilevel.collectives import Collective, OneWorker
-from dabo_ray.bilevel.loop import Training
-from dabo_ray.bilevel.objective import Objective
+from dabo_ray.augment.learned import Augmenter
+from dabo_ray.bilevel.training import Training
 from dabo_ray.config.schema import StudyConfig
-from dabo_ray.data.loader import Batches, Share
 from dabo_ray.data.splits import Pools
-from dabo_ray.seeds import derive
-from dabo_ray.trials import FROZEN, LEARNED, Phase, Trial
+from dabo_ray.trials import Trial
+from dabo_ray.workers import Workers
 
 
 def make_training(
@@ -24,9 +21,8 @@ def make_training(
     trial: Trial,
     pools: Pools,
     *,
-    share: Share = Share(),
+    workers: Workers = Workers(),
     device: torch.device = torch.device("cpu"),
-    collective: Collective | None = None,
     learned: Augmenter | None = None,
 ) -> Training:
     """The training run of a trial.
@@ -35,59 +31,25 @@ def make_training(
         study: with the trial's settings applied.
         trial: method, phase, seed and epochs.
         pools: the study's images.
-        share: this worker's part of every batch.
+        workers: that share the batches.
         device: where it is trained.
-        collective: sums over the workers; None for one worker.
         learned: for a frozen trial, the augmenter that its origin learned.
     """
-    collective = collective or OneWorker()
-    config = study.classifier
-    roles = pools.roles(
-        learned=trial.method == LEARNED,
-        final=trial.phase is Phase.FINAL,
-        outer_fraction=study.data.outer_fraction,
-        seed=trial.seed,
-    )
-    if trial.method == FROZEN:
-        assert learned is not None
-        augmentation: FixedAugmentation | Augmenter = Frozen(learned.to(device))
-    else:
-        augmentation = make_augmentation(study, trial.method, trial.seed, device, pools.num_classes)
-    sgd = make_sgd(config, study.bilevel)
-    fit = Batches(roles.fit, config.batch_size, derive(trial.seed, "batches"), share, device)
+    data = make_data(study, trial, pools, workers, device)
+    augmentation = make_augmentation(study, trial, device, pools.num_classes, learned)
     learner = None
     if isinstance(augmentation, Augmenter):
-        bilevel = study.bilevel.for_training(trial.epochs * len(fit))
-        outer = None
-        if roles.outer is not None:
-            # A batch has an image for every worker, and two for statistics.
-            size = max(2, share.world_size, round(bilevel.outer_batch_fraction * config.batch_size))
-            outer = Batches(roles.outer, size, derive(trial.seed, "outer batches"), share, device)
-        learner = make_learner(
-            study.augmenter,
-            bilevel,
-            trial.method,
-            augmentation,
-            outer,
-            sgd,
-            num_steps=trial.epochs * len(fit),
-            share=share,
-            collective=collective,
-        )
+        learner = make_learner(study, trial, augmentation, data, workers)
     return Training(
-        Objective(
-            make_classifier(config, pools, trial.seed, device),
-            label_smoothing=config.label_smoothing,
-            bfloat16=config.precision == "bfloat16",
-        ),
+        make_objective(study.classifier, pools, trial.seed, device),
         augmentation,
         base=make_base(study.augmenter, pools.num_classes).to(device),
         learner=learner,
-        fit=fit,
-        score=roles.score,
-        score_name="test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy",
-        schedule=make_schedule(config, trial.epochs),
-        sgd=sgd,
+        fit=data.fit,
+        score=data.score,
+        score_name=data.score_name,
+        schedule=make_schedule(study.classifier, trial.epochs),
+        sgd=make_sgd(study.classifier, study.bilevel),
         seed=trial.seed,
-        collective=collective,
+        workers=workers,
     )

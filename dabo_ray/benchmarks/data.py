@@ -21,8 +21,9 @@ from dabo_ray.augment.ops import to_unit
 from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of, time_side_by_side
 from dabo_ray.benchmarks.torch_loader import passes
 from dabo_ray.data.idx import DEBIAN_FASHION_MNIST, NAMES
-from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.loader import Batches
 from dabo_ray.data.sources import Reading, load
+from dabo_ray.workers import Workers
 
 NUM_IMAGES = 60_000
 """Of the made-up set that stands in for Fashion-MNIST where that is not installed."""
@@ -53,7 +54,7 @@ def run(options: Options) -> Result:
         with passes(subset, BATCH, WORKERS, options.device) as loaders:
             names = [f"DataLoader, torchvision, {workers} workers" for workers in WORKERS]
             cases = dict(zip(names, loaders, strict=True))
-            batches = Batches(images, BATCH, 0, Share(), options.device)
+            batches = Batches(images, BATCH, 0, Workers(), options.device)
             seconds = time_side_by_side({**cases, "batches from the cache": lambda: _take(batches)}, options)
     speeds = {name: [BATCH * NUM_BATCHES / each for each in values] for name, values in seconds.items()}
     rows = rows_of(speeds, next(iter(speeds)), "per_second")
@@ -93,7 +94,7 @@ def _take(batches: Batches) -> None:
 
 def _pass_over(root: Path, reading: Reading, num_batches: int) -> object:
     """The first batches of a pass; what is returned keeps the data set open."""
-    batches = Batches(load("fashion_mnist", root, reading).labelled, BATCH, 0, Share(), torch.device("cpu"))
+    batches = Batches(load("fashion_mnist", root, reading).labelled, BATCH, 0, Workers(), torch.device("cpu"))
     for number in range(num_batches):
         to_unit(batches[number].images)
     return batches

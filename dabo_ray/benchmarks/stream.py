@@ -17,8 +17,9 @@ from dabo_ray.benchmarks.measure import Options, Result, rows_of, time_side_by_s
 from dabo_ray.benchmarks.ray_loader import ray_passes, split
 from dabo_ray.benchmarks.torch_loader import passes
 from dabo_ray.data.decode import Decoder
-from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.loader import Batches
 from dabo_ray.data.sources import Reading, load
+from dabo_ray.workers import Workers
 
 NUM_IMAGES, NUM_CLASSES = 2048, 4
 WIDTH, HEIGHT, SIDE = 500, 375, 224
@@ -79,7 +80,7 @@ def _batches(root: Path, threads: int, device: torch.device) -> Batches:
     torch.set_num_threads(threads)
     try:
         reading = Reading(cache=str(root / "cache"), image_size=SIDE, streaming=True)
-        return Batches(load("image_folder", root / "images", reading).labelled, BATCH, 0, Share(), device)
+        return Batches(load("image_folder", root / "images", reading).labelled, BATCH, 0, Workers(), device)
     finally:
         torch.set_num_threads(before)
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from dabo_ray.assembly import make_training
 from dabo_ray.augment.ops import to_unit
-from dabo_ray.bilevel.loop import Training
+from dabo_ray.bilevel.training import Training
 from dabo_ray.config.schema import BilevelConfig, ClassifierConfig, DataConfig, StudyConfig
 from dabo_ray.data.images import Images
 from dabo_ray.data.splits import Pools

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from dabo_ray.data.loader import Share
 from dabo_ray.seeds import derive
+from dabo_ray.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Masks:
     seed: int
     """Of this update's masks."""
 
-    share: Share
-    """This worker's rows of the whole batch."""
+    workers: Workers
+    """That share the batch."""
 
     size: int
     """Images of the whole batch."""
@@ -67,5 +67,5 @@ class dropout_by(TorchFunctionMode):
         generator = torch.Generator().manual_seed(derive(self.masks.seed, self.calls))
         self.calls += 1
         mask = torch.rand(self.masks.size, *input.shape[1:], generator=generator) >= p
-        mine = self.masks.share.of(mask).repeat(self.masks.repeats, *[1] * (input.dim() - 1))
+        mine = self.masks.workers.shard(mask).repeat(self.masks.repeats, *[1] * (input.dim() - 1))
         return input * mine.to(input.device, input.dtype, non_blocking=True) / (1 - p)

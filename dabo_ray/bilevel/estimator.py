@@ -1,4 +1,4 @@
-"""Which images an update is differentiated on: its own, a part of them, or those with mirrored noise as well."""
+"""Estimator of an update's derivatives: its own images, a part of them, or each with the opposite noise as well."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dabo_ray.bilevel.hypergradient import InnerStep
-from dabo_ray.data.loader import Share
+from dabo_ray.workers import Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +20,13 @@ class Estimator:
     order of a batch is random, so its first images are a random part of it, the same for any number of workers.
     """
 
-    share: Share
-    """This worker's part of every batch."""
+    workers: Workers
+    """That share every batch."""
 
     fraction: float = 1.0
     """Part of the batch that the products are taken over, in (0, 1]; the mean over it estimates the whole mean."""
 
-    mirrored: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]] | None = None
+    antithetic: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]] | None = None
     """From the augmentation's random numbers to those of the opposite noise, which are as likely: the images are
     taken twice, with both. Estimates the derivative of the expected update, over noise, not that of the one done."""
 
@@ -34,13 +34,13 @@ class Estimator:
         """What is differentiated in place of the step; weights, augmenter and step size stay."""
         whole = step.size
         # Every worker needs two images: a network cannot take the statistics of one.
-        size = min(whole, max(2 * self.share.world_size, round(self.fraction * whole)))
-        mine = len(range(self.share.rank, size, self.share.world_size))
+        size = min(whole, max(2 * self.workers.world_size, round(self.fraction * whole)))
+        mine = len(range(self.workers.rank, size, self.workers.world_size))
         images, labels, params = step.images[:mine], step.labels[:mine], tuple(part[:mine] for part in step.params)
-        if self.mirrored is None:
+        if self.antithetic is None:
             masks = step.masks and replace(step.masks, size=size)
             return replace(step, images=images, labels=labels, params=params, size=size, masks=masks)
-        both = zip(params, self.mirrored(params), strict=True)
+        both = zip(params, self.antithetic(params), strict=True)
         return replace(
             step,
             images=torch.cat((images, images)),

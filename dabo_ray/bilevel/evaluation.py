@@ -1,4 +1,4 @@
-"""What a classifier gets right; of an image in patches, whether its patches outvote the wrong classes."""
+"""Accuracy of a classifier; patches of an image vote for its class."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from dabo_ray.augment.ops import to_unit
-from dabo_ray.bilevel.collectives import Collective
-from dabo_ray.bilevel.inner import Tensors
 from dabo_ray.bilevel.objective import Objective
+from dabo_ray.bilevel.sgd import Tensors
 from dabo_ray.data.images import Images
-from dabo_ray.data.loader import Share, in_order
+from dabo_ray.data.loader import in_order
+from dabo_ray.workers import Workers
 
 BATCH = 512
 LARGE_SIDE = 64
@@ -19,8 +19,8 @@ LARGE_SIDE = 64
 
 
 @torch.no_grad()
-def accuracy(objective: Objective, weights: Tensors, images: Images, share: Share, collective: Collective) -> float:
-    """Percent of images whose class has the highest score; every worker judges its share, and all must take part.
+def accuracy(objective: Objective, weights: Tensors, images: Images, workers: Workers) -> float:
+    """Percent of images whose class has the highest score; every worker judges its shard, and all must take part.
 
     Patches (`images.groups`) each vote for a class of their image, and the sum of their probabilities decides a tie.
     """
@@ -30,7 +30,7 @@ def accuracy(objective: Objective, weights: Tensors, images: Images, share: Shar
     batch_size = max(1, BATCH * LARGE_SIDE**2 // max(LARGE_SIDE**2, height * width))
     right = torch.zeros((), device=device)
     votes = None
-    for places, pixels in in_order(images, batch_size, share, device):
+    for places, pixels in in_order(images, batch_size, workers, device):
         scores = objective.scores(weights, to_unit(pixels))
         if images.groups is None:
             right += (scores.argmax(1) == images.labels[places].to(device)).sum()
@@ -41,10 +41,10 @@ def accuracy(objective: Objective, weights: Tensors, images: Images, share: Shar
         ballots = one_hot(scores.argmax(1), scores.shape[1]) + scores.softmax(1) / (len(images) + 1)
         votes.index_add_(0, images.groups[places].to(device), ballots)
     if images.groups is None:
-        (right,) = collective.sum([right])
+        (right,) = workers.sum([right])
         return 100 * float(right) / len(images)
     assert votes is not None
-    (votes,) = collective.sum([votes])
+    (votes,) = workers.sum([votes])
     firsts = _first_of_each(images.groups)
     right = (votes[images.groups[firsts].to(device)].argmax(1) == images.labels[firsts].to(device)).sum()
     return 100 * float(right) / len(firsts)

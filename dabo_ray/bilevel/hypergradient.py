@@ -1,4 +1,4 @@
-"""The derivative of the outer loss with respect to the augmenter, through the classifier's latest updates.
+"""Hypergradient: the derivative of the outer loss with respect to the augmenter, through the latest SGD updates.
 
 Notation: w classifier weights, theta augmenter weights, x training images, z noise, a = augment(theta, x, z),
 L inner loss, g = dL/dw, v = d(outer loss)/dw at the updated weights.
@@ -13,10 +13,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.double_backward.network import differentiated_twice
 from dabo_ray.bilevel.dropout import Masks
-from dabo_ray.bilevel.inner import Sgd, Tensors
+from dabo_ray.bilevel.sgd import Sgd, Tensors
+from dabo_ray.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,18 @@ class InnerStep:
     size: int
     """Images of the whole batch, over all workers."""
 
-    lr: float
+    sgd: Sgd
+    """The update rule, with its learning rates, as it was."""
+
     masks: Masks | None = None
     """Of dropout; None: the classifier has none."""
 
     grads: Tensors = field(default_factory=list)
     """g before it was clipped, over all workers; only where `Sgd.derives_by_gradient`, empty otherwise."""
 
+
+Augment = Callable[[Tensors, Tensor, tuple[Tensor, ...]], Tensor]
+"""(theta, images, params) -> augmented images."""
 
 Loss = Callable[[Tensors, Tensor, Tensor, int, Masks | None], Tensor]
 """(weights, augmented images, labels, size, masks of dropout) -> this worker's part of the mean loss, a scalar."""
@@ -57,9 +62,7 @@ Loss = Callable[[Tensors, Tensor, Tensor, int, Masks | None], Tensor]
 class InnerProblem:
     """The two functions that make an inner loss."""
 
-    augment: Callable[[Tensors, Tensor, tuple[Tensor, ...]], Tensor]
-    """(theta, images, params) -> augmented images."""
-
+    augment: Augment
     loss: Loss
     """Called again for an earlier step it must give the same value and leave no trace (running statistics)."""
 
@@ -107,16 +110,15 @@ def plain_gradient(problem: InnerProblem, step: InnerStep, loss: Loss | None = N
     return value.detach(), list(torch.autograd.grad(value, step.weights))
 
 
-class Hypergradient(Protocol):
-    """A way to d(outer loss)/d(theta) through the updates of a window."""
+class Engine(Protocol):
+    """A way to compute d(outer loss)/d(theta) through the updates of a window."""
 
     def __call__(
         self,
         problem: InnerProblem,
         window: Sequence[InnerStep],
         outer_grad: Sequence[Tensor],
-        sgd: Sgd,
-        collective: Collective,
+        workers: Workers,
         latest: InnerGradient | None = None,
         estimate: Callable[[InnerStep], InnerStep] | None = None,
     ) -> Tensors:
@@ -127,8 +129,7 @@ def adjoint_hypergradient(
     problem: InnerProblem,
     window: Sequence[InnerStep],
     outer_grad: Sequence[Tensor],
-    sgd: Sgd,
-    collective: Collective,
+    workers: Workers,
     latest: InnerGradient | None = None,
     estimate: Callable[[InnerStep], InnerStep] | None = None,
 ) -> Tensors:
@@ -136,10 +137,10 @@ def adjoint_hypergradient(
 
     For t from the last update to the first of the window, with lambda = v and nu = 0 at the start:
 
-        u = adjoint of d_t                   (`Sgd.step_adjoint`, `Sgd.scaled_adjoint`; plain: nu - lr lambda)
+        u = adjoint of g_t                   (`Sgd.step_adjoint`, `Sgd.scaled_adjoint`; plain: nu - lr lambda)
         H u, q = d<g_t(w, a), u>/dw, d<g_t(w, a), u>/da            one product: neither matrix is formed
         d(theta) += q da_t/d(theta)                                theta, noise and images as they were
-        lambda = lambda + H u + weight_decay u;  nu = momentum * adjoint of m_{t+1}
+        lambda, nu = adjoints of w_t, m_t    (`Sgd.before`; plain: lambda + H u + weight_decay u, momentum * nu')
 
     No graph is kept across updates: memory is the window's weights and one update's activations.
 
@@ -147,8 +148,7 @@ def adjoint_hypergradient(
         problem: the inner problem.
         window: the latest updates, oldest first, at least one.
         outer_grad: v, already summed over the workers.
-        sgd: the update rule that the window was made with.
-        collective: sums over the workers. The products that meet the recursion again are summed at every update: a
+        workers: that share the batches. The products that meet the recursion again are summed at every update: a
             recursion over one worker's own products would miss how workers act on each other through the weights.
         latest: the gradient of the last update if its graph is still at hand; spares that update's passes.
         estimate: from an update to what stands for it in the products, see `Estimator`; None: itself.
@@ -169,15 +169,13 @@ def adjoint_hypergradient(
         else:
             stand_in = step if estimate is None else estimate(step)
             gradient = inner_gradient(problem, stand_in, in_weights=not is_oldest)[1]
-        through, of_velocity = sgd.step_adjoint(adjoint, velocity_adjoint, step.lr)
-        through_grads = sgd.scaled_adjoint(step.grads, through) if sgd.derives_by_gradient else through
+        of_d, of_velocity = step.sgd.step_adjoint(adjoint, velocity_adjoint)
+        u = step.sgd.scaled_adjoint(step.grads, of_d) if step.sgd.derives_by_gradient else of_d
         wanted = [gradient.augmented] if is_oldest else [gradient.augmented, *step.weights]
-        image_product, *weight_products = torch.autograd.grad(gradient.grads, wanted, through_grads)
+        image_product, *weight_products = torch.autograd.grad(gradient.grads, wanted, u)
         torch._foreach_add_(total, torch.autograd.grad(gradient.produced, step.theta, image_product))
         if is_oldest:
             break
-        adjoint = list(torch._foreach_add(adjoint, collective.sum(weight_products)))
-        if sgd.weight_decay:
-            torch._foreach_add_(adjoint, through, alpha=sgd.weight_decay)
-        velocity_adjoint = list(torch._foreach_mul(of_velocity, sgd.momentum))
-    return collective.sum(total)
+        adjoint = list(torch._foreach_add(adjoint, workers.sum(weight_products)))
+        adjoint, velocity_adjoint = step.sgd.before(adjoint, of_d, of_velocity)
+    return workers.sum(total)

@@ -1,4 +1,4 @@
-"""What an update of the classifier is computed from: all but the weights follows from its number and the seeds."""
+"""Inputs of the classifier's updates: all but the weights follows from the number of an update and the seeds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dabo_ray.augment.fixed import FixedAugmentation, Params
 from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.hypergradient import InnerStep
-from dabo_ray.bilevel.inner import Tensors
 from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.bilevel.sgd import Sgd, Tensors
 from dabo_ray.data.loader import Batches
 from dabo_ray.seeds import derive
 
@@ -22,13 +22,14 @@ SPREAD_SAMPLES = 4096
 
 
 class Inputs:
-    """Images, random numbers and step size of every update, counted from 0, and what is made of its images.
+    """Images, random numbers and learning rate of every update, counted from 0, and what is made of its images.
 
     Args:
         fit: batches to train on.
         base: made by hand, of the images that a network is given to augment; changes no labels.
         augmentation: of the training images.
-        schedule: epochs and step sizes.
+        schedule: epochs and learning rates.
+        sgd: the update rule, at any learning rate.
         seed: of the random numbers.
         has_dropout: whether the classifier needs masks.
         device: where the classifier is.
@@ -41,6 +42,7 @@ class Inputs:
         augmentation: FixedAugmentation | Augmenter,
         *,
         schedule: Schedule,
+        sgd: Sgd,
         seed: int,
         has_dropout: bool,
         device: torch.device,
@@ -49,6 +51,7 @@ class Inputs:
         self.base = base
         self.augmentation = augmentation
         self.schedule = schedule
+        self.sgd = sgd
         self.seed = seed
         self.has_dropout = has_dropout
         self.device = device
@@ -65,7 +68,7 @@ class Inputs:
         else:
             # What is made by hand takes the bytes as they are.
             labels = self.augmentation.targets(labels, images, params)
-        masks = Masks(derive(self.seed, "dropout", number), self.fit.share, batch.size) if self.has_dropout else None
+        masks = Masks(derive(self.seed, "dropout", number), self.fit.workers, batch.size) if self.has_dropout else None
         return InnerStep(
             weights=weights,
             theta=theta,
@@ -73,13 +76,13 @@ class Inputs:
             labels=labels,
             params=params,
             size=batch.size,
-            lr=self.step_size(number),
+            sgd=self.sgd.with_lr(self.lr(number)),
             masks=masks,
         )
 
-    def step_size(self, number: int) -> float:
-        """Of the classifier's update of this number."""
-        return self.schedule.step_size(number, len(self.fit))
+    def lr(self, number: int) -> float:
+        """Learning rate of the classifier's update of this number."""
+        return self.schedule.lr_at(number, len(self.fit))
 
     def augment(self, theta: Tensors, images: Tensor, params: Params) -> Tensor:
         """The images that the classifier sees, of those of an update."""
@@ -110,4 +113,4 @@ class Inputs:
     def _draw(self, augmentation: FixedAugmentation | Augmenter, purpose: str, number: int, size: int) -> Params:
         """This worker's rows of the random numbers of a whole batch."""
         generator = torch.Generator().manual_seed(derive(self.seed, purpose, number))
-        return tuple(self.fit.share.of(part) for part in augmentation.draw(size, generator))
+        return tuple(self.fit.workers.shard(part) for part in augmentation.draw(size, generator))

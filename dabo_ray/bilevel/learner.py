@@ -1,4 +1,4 @@
-"""What all ways to learn an augmenter share: when it is updated, its optimiser, its state."""
+"""Learner of an augmenter, whatever it learns from: when it is updated, its optimiser, its state."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from dabo_ray.augment.learned import Augmenter
-from dabo_ray.bilevel.collectives import Collective
-from dabo_ray.bilevel.evidence import Evidence
+from dabo_ray.bilevel.finite import FiniteGuard
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, Loss
-from dabo_ray.bilevel.inner import Tensors, global_norm
+from dabo_ray.bilevel.sgd import Tensors, global_norm
+from dabo_ray.bilevel.signal_to_noise import SignalToNoise
+from dabo_ray.workers import Workers
 
-MakeOptimizer = Callable[[Augmenter], torch.optim.Optimizer]
+UpdateAugmenter = Callable[[Tensors, FiniteGuard], dict[str, Tensor]]
+"""(the classifier's weights after its update, guard) -> name -> scalar on the device, for the records."""
 
 
 class Learner(ABC):
@@ -26,9 +28,9 @@ class Learner(ABC):
         augmenter: changed in place at every update.
         inner_steps: classifier updates between two augmenter updates (M), >= 1.
         truncation: latest classifier updates that are kept (K), >= 0.
-        make_optimizer: from the augmenter to the optimiser of its weights.
-        step_factor: the optimiser's step size over its first one, by the number of updates done.
-        collective: sums over the workers.
+        optimizer: of the augmenter's weights.
+        lr_factor: its learning rate over its first one, by the number of updates done; None: it is left alone.
+        workers: that share the batches.
     """
 
     def __init__(
@@ -37,27 +39,29 @@ class Learner(ABC):
         *,
         inner_steps: int,
         truncation: int,
-        make_optimizer: MakeOptimizer,
-        step_factor: Callable[[int], float],
-        collective: Collective,
+        optimizer: torch.optim.Optimizer,
+        lr_factor: Callable[[int], float] | None = None,
+        workers: Workers = Workers(),
     ) -> None:
         self.augmenter = augmenter
         self.inner_steps = inner_steps
-        self.collective = collective
-        self.step_factor = step_factor
-        self.optimizer = make_optimizer(augmenter)
-        self._first_step_sizes = [group["lr"] for group in self.optimizer.param_groups]
-        self._evidence = Evidence(augmenter)
+        self.workers = workers
+        self.optimizer = optimizer
+        self._lr_factor = lr_factor
+        self._first_lrs = [group["lr"] for group in optimizer.param_groups]
+        self._signal_to_noise = SignalToNoise(augmenter)
         self.window: deque[InnerStep] = deque(maxlen=truncation)
         self.updates = 0
         self.theta = self._theta_now()
 
-    def is_due_after(self, step_number: int) -> bool:
+    def is_due_after(self, update: int) -> bool:
         """Whether the augmenter is updated right after this classifier update, counted from 0."""
-        return (step_number + 1) % self.inner_steps == 0
+        return (update + 1) % self.inner_steps == 0
 
     @abstractmethod
-    def inner_gradient(self, problem: InnerProblem, step: InnerStep, loss: Loss) -> tuple[Tensor, Tensors, Any]:
+    def inner_gradient(
+        self, problem: InnerProblem, step: InnerStep, loss: Loss
+    ) -> tuple[Tensor, Tensors, UpdateAugmenter]:
         """This worker's part of the inner loss and of its gradient at a step after which an update is due.
 
         Args:
@@ -66,44 +70,31 @@ class Learner(ABC):
             loss: of the real pass, which moves running statistics.
 
         Returns:
-            Both without a graph; and what `update` will want to have of this pass.
+            Both without a graph; and the update of the augmenter, which may go on with the graph of this pass.
         """
 
-    @abstractmethod
-    def update(self, problem: InnerProblem, weights: Tensors, latest: Any) -> dict[str, Tensor]:
-        """One update of the augmenter.
-
-        Args:
-            problem: the inner problem.
-            weights: after the latest classifier update.
-            latest: what `inner_gradient` left of it.
-
-        Returns:
-            Name -> scalar on the device, for the records.
-        """
-
-    def descend(self, grads: Sequence[Tensor]) -> Tensor:
-        """A step of the optimiser along gradients summed over the workers; their norm.
-
-        Where it is not finite the weights stay as they are, without waiting for the device.
-        """
+    def descend(self, grads: Sequence[Tensor], guard: FiniteGuard) -> Tensor:
+        """An update of the augmenter along gradients summed over the workers; their norm."""
         norm = global_norm(grads)
-        for weight, grad in zip(self.augmenter.parameters(), grads, strict=True):
+        guard.check(norm)
+        weights = list(self.augmenter.parameters())
+        for weight, grad in zip(weights, grads, strict=True):
             weight.grad = grad
-        self._evidence.add(grads)
-        for group, first in zip(self.optimizer.param_groups, self._first_step_sizes, strict=True):
-            group["lr"] = first * self.step_factor(self.updates)
+        self._signal_to_noise.add(grads)
+        if self._lr_factor is not None:
+            for group, first in zip(self.optimizer.param_groups, self._first_lrs, strict=True):
+                group["lr"] = first * self._lr_factor(self.updates)
         self.optimizer.step()
         with torch.no_grad():
-            for weight, before in zip(self.augmenter.parameters(), self.theta, strict=True):
-                weight.copy_(torch.where(norm.isfinite(), weight, before))
+            for weight, kept in zip(weights, guard.kept(weights, self.theta), strict=True):
+                weight.copy_(kept)
         self.updates += 1
         self.theta = self._theta_now()
         return norm
 
     def signal_to_noise(self) -> dict[str, float]:
-        """Of the gradients since the last call, see `Evidence`; once per epoch."""
-        return self._evidence.take()
+        """Of the gradients since the last call, see `SignalToNoise`; once per epoch."""
+        return self._signal_to_noise.take()
 
     def _theta_now(self) -> Tensors:
         """A copy: earlier steps of the window keep the weights that they were taken with."""

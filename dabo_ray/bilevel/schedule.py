@@ -1,4 +1,4 @@
-"""How long the classifier is trained, and with which steps."""
+"""Schedule of the classifier's learning rate over its epochs."""
 
 from __future__ import annotations
 
@@ -12,37 +12,35 @@ MILESTONES, DECAY = (0.3, 0.6, 0.8), 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Epochs and step sizes."""
+    """Epochs and learning rates."""
 
     epochs: int
     lr: float
-    """Step size after the warm-up, before the schedule lowers it."""
+    """Learning rate after the warm-up, before the schedule lowers it."""
 
     shape: str = "cosine"
-    """See `step_size_factor`."""
+    """See `lr_factor`."""
 
     milestones: Sequence[float] = MILESTONES
-    """See `step_size_factor`."""
+    """See `lr_factor`."""
 
     decay: float = DECAY
-    """See `step_size_factor`."""
+    """See `lr_factor`."""
 
     warmup_epochs: int = 0
-    """Epochs in which the step size grows linearly up to `lr`; the shape runs over the others. Fewer than `epochs`."""
+    """Epochs, fewer than `epochs`, in which the learning rate grows linearly to `lr`; the shape runs over the rest."""
 
-    def step_size(self, update: int, epoch_length: int) -> float:
-        """Step size of an update, counted from 0, with `epoch_length` updates in an epoch."""
+    def lr_at(self, update: int, epoch_length: int) -> float:
+        """Learning rate of an update, counted from 0, with `epoch_length` updates in an epoch."""
         warmup = self.warmup_epochs * epoch_length
         if update < warmup:
             return self.lr * (update + 1) / warmup
         progress = (update - warmup) / (self.epochs * epoch_length - warmup)
-        return self.lr * step_size_factor(self.shape, progress, self.milestones, self.decay)
+        return self.lr * lr_factor(self.shape, progress, self.milestones, self.decay)
 
 
-def step_size_factor(
-    shape: str, progress: float, milestones: Sequence[float] = MILESTONES, decay: float = DECAY
-) -> float:
-    """The step size over its first value.
+def lr_factor(shape: str, progress: float, milestones: Sequence[float] = MILESTONES, decay: float = DECAY) -> float:
+    """The learning rate over its first value.
 
     Args:
         shape: `constant`; `cosine`, down to zero (Loshchilov and Hutter 2017, without restarts); `step`, times `decay`

@@ -1,4 +1,4 @@
-"""The hypergradient by double backward through all updates of a window at once: plain, and as large as the window."""
+"""Unrolled hypergradient: double backward through all updates of a window at once; memory grows with the window."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.hypergradient import InnerGradient, InnerProblem, InnerStep, inner_gradient
-from dabo_ray.bilevel.inner import Sgd, Tensors
+from dabo_ray.bilevel.sgd import Sgd, Tensors
+from dabo_ray.workers import Workers
 
 
 def unrolled_hypergradient(
     problem: InnerProblem,
     window: Sequence[InnerStep],
     outer_grad: Sequence[Tensor],
-    sgd: Sgd,
-    collective: Collective,
+    workers: Workers,
     latest: InnerGradient | None = None,
     estimate: Callable[[InnerStep], InnerStep] | None = None,
 ) -> Tensors:
@@ -40,35 +39,40 @@ def unrolled_hypergradient(
             gradient = latest
         else:
             stand_in = step if estimate is None else estimate(step)
-            shared = list(_Shared.apply(collective, *weights))
+            shared = list(_Shared.apply(workers, *weights))
             gradient = inner_gradient(problem, replace(stand_in, weights=shared), in_weights=len(window) > 1)[1]
-        grads = list(_Summed.apply(collective, *gradient.grads))
-        if sgd.derives_by_gradient:
+        grads = list(_Summed.apply(workers, *gradient.grads))
+        if step.sgd.derives_by_gradient:
             exact = zip(step.grads, grads, strict=True)
-            grads = sgd.scaled([value + (grad - grad.detach()) for value, grad in exact])
-        weights, velocity = _update(sgd, weights, velocity, grads, step.lr)
+            grads = step.sgd.scaled([value + (grad - grad.detach()) for value, grad in exact])
+        weights, velocity = _update(step.sgd, weights, velocity, grads)
         gradients.append(gradient)
     of_images = torch.autograd.grad(weights, [gradient.augmented for gradient in gradients], list(outer_grad))
     total = [torch.zeros_like(weight) for weight in window[-1].theta]
     for step, gradient, of_image in zip(window, gradients, of_images, strict=True):
         torch._foreach_add_(total, torch.autograd.grad(gradient.produced, step.theta, of_image))
-    return collective.sum(total)
+    return workers.sum(total)
 
 
-def _update(sgd: Sgd, weights: Tensors, velocity: Tensors, grads: Tensors, lr: float) -> tuple[Tensors, Tensors]:
+def _update(sgd: Sgd, weights: Tensors, velocity: Tensors, grads: Tensors) -> tuple[Tensors, Tensors]:
     """`Sgd.step` of scaled gradients, with its graph."""
-    d = [grad + sgd.weight_decay * weight for grad, weight in zip(grads, weights, strict=True)]
-    velocity = [sgd.momentum * m + part for m, part in zip(velocity, d, strict=True)]
-    direction = [part + sgd.momentum * m for part, m in zip(d, velocity, strict=True)] if sgd.nesterov else velocity
-    return [weight - lr * part for weight, part in zip(weights, direction, strict=True)], velocity
+    updated: Tensors = []
+    moved: Tensors = []
+    for group, parts in sgd.parts(weights, velocity, grads):
+        for w, m, g in zip(*parts, strict=True):
+            d = g + group.weight_decay * w
+            m = group.momentum * m + d
+            moved.append(m)
+            updated.append(w - group.lr * (d + group.momentum * m if group.nesterov else m))
+    return updated, moved
 
 
 class _Summed(Function):
     """A sum over workers that all of them use alike: what flows back to it is the same on each already."""
 
     @staticmethod
-    def forward(ctx: Any, collective: Collective, *parts: Tensor) -> tuple[Tensor, ...]:
-        return tuple(part.clone() for part in collective.sum(parts))
+    def forward(ctx: Any, workers: Workers, *parts: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part.clone() for part in workers.sum(parts))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
@@ -79,10 +83,10 @@ class _Shared(Function):
     """What is the same on all workers, each of which uses it on images of its own: what flows back is summed."""
 
     @staticmethod
-    def forward(ctx: Any, collective: Collective, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.collective = collective
+    def forward(ctx: Any, workers: Workers, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.workers = workers
         return tuple(tensor.clone() for tensor in tensors)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        return None, *ctx.collective.sum(grads)
+        return None, *ctx.workers.sum(grads)

@@ -11,23 +11,12 @@ from torch import Tensor
 from dabo_ray.data.images import Images
 from dabo_ray.data.stream import Ahead, Shards, windowed
 from dabo_ray.seeds import derive
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which part of every batch a worker takes."""
-
-    rank: int = 0
-    world_size: int = 1
-
-    def of(self, batch: Tensor) -> Tensor:
-        """This worker's rows of something with one row per image of the batch."""
-        return batch[self.rank :: self.world_size]
+from dabo_ray.workers import Workers
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A worker's share of one batch."""
+    """A worker's shard of one batch."""
 
     images: Tensor
     """(B / workers, C, H, W) uint8, on the device."""
@@ -50,16 +39,16 @@ class Batches:
         images: in memory or encoded.
         batch_size: images of a batch over all workers.
         seed: of the order.
-        share: the rows of each batch that this worker takes.
+        workers: that share the batches.
         device: where batches are wanted.
     """
 
-    def __init__(self, images: Images, batch_size: int, seed: int, share: Share, device: torch.device) -> None:
+    def __init__(self, images: Images, batch_size: int, seed: int, workers: Workers, device: torch.device) -> None:
         self.images = images if isinstance(images.pixels, Shards) else _on_device(images, device)
         self.labels = images.labels.to(device)
         self.batch_size = min(batch_size, len(images))
         self.seed = seed
-        self.share = share
+        self.workers = workers
         self._row_groups = _row_groups(images)
         self._ahead = None if self._row_groups is None else Ahead(self._decoded)
         self._pass_in_hand: int | None = None
@@ -87,7 +76,7 @@ class Batches:
     def _rows(self, number: int) -> Tensor:
         pass_number, index = divmod(number, len(self))
         rows = self._order(pass_number)[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.share.of(rows)
+        return self.workers.shard(rows)
 
     def _order(self, pass_number: int) -> Tensor:
         if self._pass_in_hand != pass_number:
@@ -100,9 +89,11 @@ class Batches:
         return self._order_in_hand
 
 
-def in_order(images: Images, batch_size: int, share: Share, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """A worker's share of all images once, as they stand: batches of places, and their images on the device."""
-    parts = torch.split(share.of(torch.arange(len(images))), batch_size)
+def in_order(
+    images: Images, batch_size: int, workers: Workers, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """A worker's shard of all images once, as they stand: batches of places, and their images on the device."""
+    parts = torch.split(workers.shard(torch.arange(len(images))), batch_size)
     ahead = Ahead(lambda number: images.read(parts[number])) if isinstance(images.pixels, Shards) else None
     for number, places in enumerate(parts):
         yield places, (images.read(places) if ahead is None else ahead[number]).to(device)

@@ -14,11 +14,10 @@ from dabo_ray.assembly import make_study_pools, make_training
 from dabo_ray.augment import export
 from dabo_ray.augment.learned import Augmenter
 from dabo_ray.augment.ops import to_unit
-from dabo_ray.bilevel.collectives import Collective, OneWorker
-from dabo_ray.bilevel.loop import Diverged, Record, Training
+from dabo_ray.bilevel.finite import Diverged
+from dabo_ray.bilevel.training import Record, Training
 from dabo_ray.config.key_paths import with_settings
 from dabo_ray.config.schema import DataConfig, ResourcesConfig, StudyConfig
-from dabo_ray.data.loader import Share
 from dabo_ray.data.splits import Pools
 from dabo_ray.execution.checkpoint import load_checkpoint, load_learned, save_checkpoint
 from dabo_ray.execution.memory import PeakMemory
@@ -27,6 +26,7 @@ from dabo_ray.reporting.samples import sample_grid
 from dabo_ray.seeds import derive
 from dabo_ray.storage.layout import StudyFolder, TrialFolder
 from dabo_ray.trials import FROZEN, Trial
+from dabo_ray.workers import Workers
 
 SAMPLE_ROWS, SAMPLE_COLUMNS = 8, 7
 """Images, and augmented versions of each, in the picture of a learned augmenter."""
@@ -64,15 +64,13 @@ class Runner:
     """Trains one trial after another in this process; data stay in memory between trials.
 
     Args:
-        share: this worker's part of every batch.
+        workers: of the trial, which share its batches.
         device: where to train.
-        collective: sums over the workers of the trial.
     """
 
-    def __init__(self, share: Share, device: torch.device, collective: Collective) -> None:
-        self.share = share
+    def __init__(self, workers: Workers, device: torch.device) -> None:
+        self.workers = workers
         self.device = device
-        self.collective = collective
         self._pools: tuple[tuple[DataConfig, int], Pools] | None = None
         self._name = ""
         self._learning_seconds = 0.0
@@ -84,13 +82,13 @@ class Runner:
     @classmethod
     def alone(cls) -> Runner:
         """A runner that has whole batches, on the GPU if there is one for this process."""
-        return cls(Share(), torch.device("cuda" if torch.cuda.is_available() else "cpu"), OneWorker())
+        return cls(Workers(), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
     def answer(self, order: Order) -> Answer:
         """The record of the epoch asked for; a failure of the trial is an answer, not an error.
 
         Raises:
-            PeerLost: by the collective.
+            PeerLost: another worker of the trial is gone.
         """
         try:
             return Answer(self._advance(order))
@@ -113,11 +111,11 @@ class Runner:
         assert self._training is not None
         while len(self._records) < order.epoch:
             records = [*self._records, self._with_costs(next(self._epochs), order.study.resources)]
-            if self.share.rank == 0:
+            if self.workers.rank == 0:
                 save_checkpoint(folder, self._training.state_dict(), records)
             # What could not be saved does not count: a process that goes on from the checkpoint has never seen it.
             self._records = records
-        if order.epoch == order.trial.epochs and self.share.rank == 0 and self._training.learner:
+        if order.epoch == order.trial.epochs and self.workers.rank == 0 and self._training.learner:
             _keep_what_was_learned(self._training, self._training.learner.augmenter, order, folder)
         return self._records[order.epoch - 1]
 
@@ -132,9 +130,8 @@ class Runner:
             study,
             order.trial,
             self._pools[1],
-            share=self.share,
+            workers=self.workers,
             device=self.device,
-            collective=self.collective,
             learned=self._learned(order),
         )
         if (saved := load_checkpoint(folder)) is not None:

@@ -13,10 +13,9 @@ import ray
 import torch
 from torch import Tensor
 
-from dabo_ray.bilevel.collectives import OneWorker, ProcessGroup
 from dabo_ray.config.schema import ResourcesConfig
-from dabo_ray.data.loader import Share
 from dabo_ray.execution.worker import Answer, Order, PeerLost, Runner
+from dabo_ray.workers import DistributedWorkers, Workers
 
 POLL_SECONDS = 5.0
 """How often a waiting trial looks whether its workers are still there."""
@@ -91,11 +90,11 @@ class Mailbox:
             return True
 
 
-class WatchedGroup(ProcessGroup):
+class WatchedWorkers(DistributedWorkers):
     """The workers of a trial, any of which may be gone."""
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """See `ProcessGroup.sum`.
+        """See `Workers.sum`.
 
         Raises:
             PeerLost: another worker does not take part any more.
@@ -115,9 +114,9 @@ def work(config: dict[str, Any]) -> None:
     import ray.train.torch
 
     context = ray.train.get_context()
-    share = Share(context.get_world_rank(), context.get_world_size())
+    workers = WatchedWorkers() if context.get_world_size() > 1 else Workers()
     torch.set_num_threads(config["threads"])
-    runner = Runner(share, ray.train.torch.get_device(), WatchedGroup() if share.world_size > 1 else OneWorker())
+    runner = Runner(workers, ray.train.torch.get_device())
     mailbox, number = config["mailbox"], 0
     while True:
         number, order = ray.get(mailbox.order_after.remote(number))
@@ -129,10 +128,10 @@ def work(config: dict[str, Any]) -> None:
             if ray.get(mailbox.has_failed.remote(number, PEER_SECONDS)):
                 return
             raise
-        if share.rank == 0 or answer.failure:
+        if workers.rank == 0 or answer.failure:
             ray.get(mailbox.answer.remote(number, answer))
         if answer.renew:
-            if share.world_size > 1:
+            if workers.world_size > 1:
                 # Those who wait for this worker's part of a sum would wait for the whole time limit.
                 torch.distributed.destroy_process_group()
             return

@@ -16,10 +16,14 @@ from dabo_ray.augment.jitter import ColorJitter
 from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.config.schema import Baseline, StudyConfig
 from dabo_ray.config.schema.baselines import arm_of
-from dabo_ray.trials import LEARNED
+from dabo_ray.trials import LEARNED, Phase, Trial
 
 CPU = torch.device("cpu")
 StudyMaker = Callable[..., StudyConfig]
+
+
+def trial(method: str, seed: int = 1) -> Trial:
+    return Trial(name="t", phase=Phase.SEARCH, arm=method, method=method, seed=seed, epochs=1)
 
 
 def weights(module: torch.nn.Module) -> Tensor:
@@ -30,7 +34,7 @@ def weights(module: torch.nn.Module) -> Tensor:
 def test_augmenters(name: str, make_study: StudyMaker):
     study = make_study(f"augmenter.name={name}")
     before = torch.get_rng_state()
-    first, again, other = (make_augmentation(study, LEARNED, seed, CPU, 10) for seed in (1, 1, 2))
+    first, again, other = (make_augmentation(study, trial(LEARNED, seed), CPU, 10) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert isinstance(first, Augmenter) and isinstance(again, Augmenter) and isinstance(other, Augmenter)
     assert torch.equal(weights(first), weights(again))
@@ -40,8 +44,8 @@ def test_augmenters(name: str, make_study: StudyMaker):
 def test_the_random_augmenter_is_the_learned_one_before_it_learns(make_study: StudyMaker):
     study = make_study("baselines=[{name: random_augmenter, label: untrained}]")
     assert study.method_of("untrained") == RANDOM
-    learned = make_augmentation(study, LEARNED, 1, CPU, 10)
-    frozen = make_augmentation(study, RANDOM, 1, CPU, 10)
+    learned = make_augmentation(study, trial(LEARNED), CPU, 10)
+    frozen = make_augmentation(study, trial(RANDOM), CPU, 10)
     assert isinstance(frozen, Frozen) and isinstance(learned, Augmenter)
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     params = learned.draw(4, torch.Generator().manual_seed(3))
@@ -50,7 +54,7 @@ def test_the_random_augmenter_is_the_learned_one_before_it_learns(make_study: St
 
 @pytest.mark.parametrize("name", sorted(set(get_args(Baseline)) - set(LEARNING)))
 def test_every_fixed_baseline_transforms_images(name: str, make_study: StudyMaker):
-    augmentation = make_augmentation(make_study(f"baselines=[{name}]"), name, 1, CPU, 10)
+    augmentation = make_augmentation(make_study(f"baselines=[{name}]"), trial(name), CPU, 10)
     assert isinstance(augmentation, FixedAugmentation)
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     once, again = (augmentation(images, torch.Generator().manual_seed(5)) for _ in range(2))
@@ -60,7 +64,7 @@ def test_every_fixed_baseline_transforms_images(name: str, make_study: StudyMake
 
 def test_the_published_network_by_settings(make_study: StudyMaker):
     study = make_study("augmenter={name: affine_matrix, hidden: [6, 60], noise: 6, dropout: 0.2, centre: free}")
-    network = make_augmentation(study, LEARNED, 1, CPU, 10)
+    network = make_augmentation(study, trial(LEARNED), CPU, 10)
     assert isinstance(network, Augmenter)
     assert weights(network).numel() == 828
 

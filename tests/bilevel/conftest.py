@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from dabo_ray.augment.affine import MatrixAugmenter
 from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.dropout import Masks, dropout_by
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep
-from dabo_ray.bilevel.inner import Sgd
 from dabo_ray.bilevel.objective import Objective
-from dabo_ray.data.loader import Share
+from dabo_ray.bilevel.sgd import Sgd
 from dabo_ray.data.sources import load
+from dabo_ray.workers import Workers
 
 
 class Given(nn.Module):
@@ -84,7 +85,9 @@ class Problem:
         (drawn,) = self.augmenter.draw(len(digits), generator)
         context = self.augmenter.context(self.images, self.labels)
         self.params = (drawn.double(), *context)
-        objective = Objective(self.network, label_smoothing=self.label_smoothing)
+        objective = Objective(
+            self.network, partial(cross_entropy, reduction="sum", label_smoothing=self.label_smoothing)
+        )
         self.inner = InnerProblem(
             self.augment, lambda weights, images, *others: objective.loss(weights, images.double(), *others)
         )
@@ -114,7 +117,7 @@ class Problem:
         return tuple(part[rows] for part in self.params)
 
     def masks(self, number: int) -> Masks | None:
-        return Masks(number, Share(), self.images_per_step) if self.has_dropout else None
+        return Masks(number, Workers(), self.images_per_step) if self.has_dropout else None
 
     def lr(self, number: int) -> float:
         return 0.1 / (1 + 0.3 * number)
@@ -138,7 +141,7 @@ class Problem:
                     labels=self.labels[rows],
                     params=self.params_of(rows),
                     size=self.images_per_step,
-                    lr=self.lr(number),
+                    sgd=self.sgd.with_lr(self.lr(number)),
                     masks=self.masks(number),
                 )
             )
@@ -146,7 +149,7 @@ class Problem:
             loss = self.loss(weights, augmented, self.labels[rows], self.images_per_step, self.masks(number))
             grads = torch.autograd.grad(loss, weights)
             steps[-1] = replace(steps[-1], grads=list(grads))
-            updated = self.sgd.step(weights, velocity, grads, self.lr(number))
+            updated = steps[-1].sgd.step(weights, velocity, grads)
             weights, velocity = updated.weights, updated.velocity
         return steps, weights
 
@@ -157,7 +160,8 @@ class Problem:
         """The outer loss as a function of all augmenters of the window; SGD is written out as its definition reads."""
         weights = [w.clone().requires_grad_() for w in self.weights]
         velocity = self.velocity
-        mu, decay = self.sgd.momentum, self.sgd.weight_decay
+        (rule,) = self.sgd.groups
+        mu, decay = rule.momentum, rule.weight_decay
         for number in range(self.num_steps):
             rows = self.rows(number)
             augmented = self.augment(thetas[number // self.inner_steps], self.images[rows], self.params_of(rows))
@@ -167,12 +171,12 @@ class Problem:
                 norm = torch.cat([g.flatten() for g in grads]).square().sum().sqrt()
                 self.clipped.append(bool(norm > self.sgd.clip_norm))
                 grads = [g * (self.sgd.clip_norm / (norm + 1e-6)) if self.clipped[-1] else g for g in grads]
-            if self.sgd.hold_length:
+            if self.sgd.differentiate == "direction":
                 norm = torch.cat([g.flatten() for g in grads]).square().sum().sqrt()
                 grads = [g * (norm.detach() / norm) for g in grads]
             d = [g + decay * w for g, w in zip(grads, weights, strict=True)]
             velocity = [mu * m + part for m, part in zip(velocity, d, strict=True)]
-            direction = [part + mu * m for part, m in zip(d, velocity, strict=True)] if self.sgd.nesterov else velocity
+            direction = [part + mu * m for part, m in zip(d, velocity, strict=True)] if rule.nesterov else velocity
             weights = [w - self.lr(number) * part for w, part in zip(weights, direction, strict=True)]
         return self.outer_loss(weights)
 
@@ -197,7 +201,7 @@ def make_problem() -> MakeProblem:
         *,
         num_steps: int = 1,
         inner_steps: int = 1,
-        sgd: Sgd = Sgd(),
+        sgd: Sgd = Sgd.of(),
         form: type[Augmenter] = MatrixAugmenter,
         label_smoothing: float = 0.0,
         **options: Any,

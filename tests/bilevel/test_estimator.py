@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from dabo_ray.bilevel.collectives import OneWorker
 from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.estimator import Estimator
-from dabo_ray.bilevel.hypergradient import Hypergradient, InnerStep, adjoint_hypergradient
-from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.hypergradient import Engine, InnerStep, adjoint_hypergradient
+from dabo_ray.bilevel.sgd import Sgd
 from dabo_ray.bilevel.unrolled import unrolled_hypergradient
-from dabo_ray.data.loader import Share
 from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.workers import Workers
+from tests.fake_workers import OneOf
 
-SGD = Sgd(momentum=0.9, weight_decay=1e-2, clip_norm=0.5)
+SGD = Sgd.of(momentum=0.9, weight_decay=1e-2, clip_norm=0.5)
 
 
 def rotated(step: InnerStep, by: int) -> InnerStep:
@@ -35,10 +35,10 @@ def test_the_mean_over_parts_is_exact(make_problem, relative_error, fraction: fl
     problem = make_problem(SmallCnn((1, 8, 8), 10, width=8), sgd=SGD)
     steps, weights = problem.window()
     outer_grad = problem.outer_grad(weights)
-    estimator = Estimator(share=Share(), fraction=fraction)
+    estimator = Estimator(workers=Workers(), fraction=fraction)
     size = round(6 * fraction)
     found = [
-        adjoint_hypergradient(problem.inner, [rotated(steps[0], by)], outer_grad, SGD, OneWorker(), estimate=estimator)
+        adjoint_hypergradient(problem.inner, [rotated(steps[0], by)], outer_grad, Workers(), estimate=estimator)
         for by in range(0, 6, size)
     ]
     assert relative_error(mean(found), problem.unrolled_hypergradient()) < 1e-9
@@ -46,20 +46,19 @@ def test_the_mean_over_parts_is_exact(make_problem, relative_error, fraction: fl
 
 
 @pytest.mark.parametrize("engine", [adjoint_hypergradient, unrolled_hypergradient])
-def test_the_mean_over_parts_of_both_updates_is_exact(make_problem, relative_error, engine: Hypergradient) -> None:
+def test_the_mean_over_parts_of_both_updates_is_exact(make_problem, relative_error, engine: Engine) -> None:
     """Parts of different updates are independent, so every pair of parts is as likely."""
     sgd = replace(SGD, clip_norm=None)
     problem = make_problem(SmallCnn((1, 8, 8), 10, width=8), sgd=sgd, num_steps=2)
     steps, weights = problem.window()
     outer_grad = problem.outer_grad(weights)
-    estimator = Estimator(share=Share(), fraction=0.5)
+    estimator = Estimator(workers=Workers(), fraction=0.5)
     found = [
         engine(
             problem.inner,
             [rotated(steps[0], first), rotated(steps[1], second)],
             outer_grad,
-            sgd,
-            OneWorker(),
+            Workers(),
             estimate=estimator,
         )
         for first in (0, 3)
@@ -70,31 +69,38 @@ def test_the_mean_over_parts_of_both_updates_is_exact(make_problem, relative_err
 
 @pytest.mark.parametrize("fraction", [1.0, 0.5])
 def test_mirrored_noise_averages_an_update_and_its_opposite(make_problem, relative_error, fraction: float) -> None:
-    problem = make_problem(SmallCnn((1, 8, 8), 10, width=8), sgd=Sgd())
+    problem = make_problem(SmallCnn((1, 8, 8), 10, width=8), sgd=Sgd.of())
     (step,), weights = problem.window()
     outer_grad = problem.outer_grad(weights)
     (noise,) = step.params
 
     def hypergradient(step: InnerStep, estimate: Estimator | None) -> list[torch.Tensor]:
-        return adjoint_hypergradient(problem.inner, [step], outer_grad, Sgd(), OneWorker(), estimate=estimate)
+        return adjoint_hypergradient(problem.inner, [step], outer_grad, Workers(), estimate=estimate)
 
-    part = Estimator(share=Share(), fraction=fraction)
+    part = Estimator(workers=Workers(), fraction=fraction)
     expected = mean([hypergradient(replace(step, params=(sign * noise,)), part) for sign in (1, -1)])
-    both = Estimator(share=Share(), fraction=fraction, mirrored=problem.augmenter.mirrored)
+    both = Estimator(workers=Workers(), fraction=fraction, antithetic=problem.augmenter.mirrored)
     assert relative_error(hypergradient(step, both), expected) < 1e-9
 
 
-def step_of(share: Share, size: int = 13) -> InnerStep:
-    rows = share.of(torch.arange(size))
+def step_of(workers: Workers, size: int = 13) -> InnerStep:
+    rows = workers.shard(torch.arange(size))
     return InnerStep(
-        [], [], rows.float().view(-1, 1, 1, 1), rows, (rows.float()[:, None],), size, 0.1, masks=Masks(0, share, size)
+        [],
+        [],
+        rows.float().view(-1, 1, 1, 1),
+        rows,
+        (rows.float()[:, None],),
+        size,
+        Sgd.of(),
+        masks=Masks(0, workers, size),
     )
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.5, 0.3, 0.01])
 def test_workers_share_the_part(fraction: float) -> None:
-    alone = Estimator(share=Share(), fraction=max(fraction, 4 / 13))(step_of(Share()))
-    parts = [Estimator(share=share, fraction=fraction)(step_of(share)) for share in (Share(0, 2), Share(1, 2))]
+    alone = Estimator(workers=Workers(), fraction=max(fraction, 4 / 13))(step_of(Workers()))
+    parts = [Estimator(workers=workers, fraction=fraction)(step_of(workers)) for workers in (OneOf(0, 2), OneOf(1, 2))]
     assert all(part.size == alone.size and len(part.labels) >= 2 for part in parts)
     assert sorted(torch.cat([part.labels for part in parts]).tolist()) == alone.labels.tolist()
     assert alone.labels.tolist() == list(range(alone.size))
@@ -102,10 +108,10 @@ def test_workers_share_the_part(fraction: float) -> None:
 
 def test_dropout_drops_for_a_part_what_it_drops_for_the_whole(make_problem, relative_error) -> None:
     network = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.4), nn.Linear(216, 10))
-    problem = make_problem(network, sgd=Sgd())
+    problem = make_problem(network, sgd=Sgd.of())
     (step,), _ = problem.window()
-    half = Estimator(share=Share(), fraction=0.5)(step)
-    both = Estimator(share=Share(), fraction=0.5, mirrored=lambda params: params)(step)
+    half = Estimator(workers=Workers(), fraction=0.5)(step)
+    both = Estimator(workers=Workers(), fraction=0.5, antithetic=lambda params: params)(step)
     augmented = [problem.augment(part.theta, part.images, part.params) for part in (step, half, both)]
     # The loss of the last three images alone is what the whole has more than the first three.
     values = [

@@ -7,16 +7,16 @@ import torch
 from torch import nn
 
 from dabo_ray.augment.augmenters import AUGMENTERS
-from dabo_ray.bilevel.collectives import OneWorker
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, adjoint_hypergradient, inner_gradient
-from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.sgd import Sgd
 from dabo_ray.models.resnet import CifarResNet
 from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.workers import Workers
 
 RULES = {
-    "plain": Sgd(),
-    "momentum, weight decay": Sgd(momentum=0.9, weight_decay=1e-2),
-    "nesterov, weight decay": Sgd(momentum=0.9, weight_decay=1e-2, nesterov=True),
+    "plain": Sgd.of(),
+    "momentum, weight decay": Sgd.of(momentum=0.9, weight_decay=1e-2),
+    "nesterov, weight decay": Sgd.of(momentum=0.9, weight_decay=1e-2, nesterov=True),
 }
 
 
@@ -43,7 +43,7 @@ NETWORKS = {"bare": bare, "group norm": lambda: SmallCnn((1, 8, 8), 10, width=8)
 def adjoint(problem, *, latest: bool):
     steps, weights = problem.window()
     at_hand = inner_gradient(problem.inner, steps[-1], in_weights=len(steps) > 1)[1] if latest else None
-    return adjoint_hypergradient(problem.inner, steps, problem.outer_grad(weights), problem.sgd, OneWorker(), at_hand)
+    return adjoint_hypergradient(problem.inner, steps, problem.outer_grad(weights), Workers(), at_hand)
 
 
 @pytest.mark.parametrize("inner_steps", [1, 4])
@@ -109,7 +109,7 @@ def test_closed_form_of_a_quadratic(num_steps: int, momentum: float, decay: floa
     So d w_K / da = e_w (I + A + ... + A^(K-1)) b, and without momentum and decay 1 - (1 - lr)^K.
     """
     w, a, target, lr = 0.3, 0.7, 1.0, 0.1
-    sgd = Sgd(momentum=momentum, weight_decay=decay, nesterov=nesterov)
+    sgd = Sgd.of(momentum=momentum, weight_decay=decay, nesterov=nesterov, lr=lr)
     problem = InnerProblem(
         augment=lambda theta, images, params: images + theta[0],
         loss=lambda weights, augmented, labels, size, masks: (weights[0] - augmented).square().sum() / 2,
@@ -121,11 +121,11 @@ def test_closed_form_of_a_quadratic(num_steps: int, momentum: float, decay: floa
     weights, velocity, steps = [scalar(w).requires_grad_()], [scalar(0.0)], []
     for _ in range(num_steps):
         theta = [scalar(a).requires_grad_()]
-        steps.append(InnerStep(weights, theta, scalar(0.0), torch.empty(0), (), 1, lr))
-        updated = sgd.step(weights, velocity, [weights[0].detach() - a], lr)
+        steps.append(InnerStep(weights, theta, scalar(0.0), torch.empty(0), (), 1, sgd))
+        updated = sgd.step(weights, velocity, [weights[0].detach() - a])
         weights, velocity = updated.weights, updated.velocity
     outer_grad = [weights[0].detach() - target]
-    (grad,) = adjoint_hypergradient(problem, steps, outer_grad, sgd, OneWorker())
+    (grad,) = adjoint_hypergradient(problem, steps, outer_grad, Workers())
 
     slope = 1 + decay
     of_direction = (slope * (1 + momentum), momentum**2, -(1 + momentum)) if nesterov else (slope, momentum, -1.0)
@@ -148,6 +148,6 @@ def test_nothing_given_is_changed(make_problem) -> None:
         *(part for step in steps for part in (*step.weights, *step.theta)),
     ]
     before = [part.detach().clone() for part in given]
-    adjoint_hypergradient(problem.inner, steps, outer_grad, problem.sgd, OneWorker())
+    adjoint_hypergradient(problem.inner, steps, outer_grad, Workers())
     assert all(torch.equal(part, old) for part, old in zip(given, before, strict=True))
     assert all(part.grad is None for part in given)

@@ -15,9 +15,12 @@ from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.bilevel.estimator import Estimator
 from dabo_ray.bilevel.inputs import Inputs
 from dabo_ray.bilevel.schedule import Schedule
-from dabo_ray.data.loader import Batches, Share
+from dabo_ray.bilevel.sgd import Sgd
+from dabo_ray.data.loader import Batches
 from dabo_ray.data.sources import load
 from dabo_ray.seeds import derive
+from dabo_ray.workers import Workers
+from tests.fake_workers import OneOf
 
 CPU, BATCH, SEED = torch.device("cpu"), 14, 5
 
@@ -28,14 +31,15 @@ def augmenter(**options) -> MatrixAugmenter:
 
 
 def inputs(
-    augmentation: FixedAugmentation | Augmenter, base: FixedAugmentation = Identity(), share: Share = Share()
+    augmentation: FixedAugmentation | Augmenter, base: FixedAugmentation = Identity(), workers: Workers = Workers()
 ) -> Inputs:
     images = load("digits", Path()).labelled.take(torch.arange(60))
     return Inputs(
-        Batches(images, BATCH, 0, share, CPU),
+        Batches(images, BATCH, 0, workers, CPU),
         base,
         augmentation,
         schedule=Schedule(epochs=2, lr=0.1),
+        sgd=Sgd.of(),
         seed=SEED,
         has_dropout=False,
         device=CPU,
@@ -80,17 +84,17 @@ def test_what_is_made_by_hand_is_given_the_images_as_they_are() -> None:
 def test_shares_of_workers_make_up_the_batch(number: int) -> None:
     whole = inputs(augmenter(), Flip()).step(number, [], [])
     for rank in range(3):
-        share = Share(rank, 3)
-        part = inputs(augmenter(), Flip(), share).step(number, [], [])
-        assert torch.equal(part.images, share.of(whole.images))
-        assert torch.equal(part.labels, share.of(whole.labels))
-        assert torch.equal(part.params[0], share.of(whole.params[0]))
+        workers = OneOf(rank, 3)
+        part = inputs(augmenter(), Flip(), workers).step(number, [], [])
+        assert torch.equal(part.images, workers.shard(whole.images))
+        assert torch.equal(part.labels, workers.shard(whole.labels))
+        assert torch.equal(part.params[0], workers.shard(whole.params[0]))
 
 
 def test_mirrored_draws_share_the_base() -> None:
     made = augmenter()
     step = inputs(made, Flip()).step(1, [], [])
-    both = Estimator(share=Share(), mirrored=made.mirrored)(step)
+    both = Estimator(workers=Workers(), antithetic=made.mirrored)(step)
     assert torch.equal(both.images, torch.cat((step.images, step.images)))
     assert torch.equal(both.params[0], torch.cat((step.params[0], -step.params[0])))
 

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
-from dabo_ray.bilevel.collectives import OneWorker
 from dabo_ray.bilevel.hypergradient import (
-    Hypergradient,
+    Engine,
     InnerProblem,
     InnerStep,
     adjoint_hypergradient,
     inner_gradient,
 )
-from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.sgd import Differentiate, Sgd
 from dabo_ray.bilevel.unrolled import unrolled_hypergradient
 from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.workers import Workers
 
-ENGINES: dict[str, Hypergradient] = {"adjoint": adjoint_hypergradient, "unrolled": unrolled_hypergradient}
-PLAIN = Sgd()
-MOMENTUM = Sgd(momentum=0.9, weight_decay=1e-2)
-NESTEROV = Sgd(momentum=0.9, weight_decay=1e-2, nesterov=True)
+ENGINES: dict[str, Engine] = {"adjoint": adjoint_hypergradient, "unrolled": unrolled_hypergradient}
+PLAIN = Sgd.of()
+MOMENTUM = Sgd.of(momentum=0.9, weight_decay=1e-2)
+NESTEROV = Sgd.of(momentum=0.9, weight_decay=1e-2, nesterov=True)
 
 
 def with_dropout() -> nn.Module:
@@ -73,7 +74,7 @@ def test_equals_unrolled_training(
     outer_grad = problem.outer_grad(weights)
     at_hand = inner_gradient(problem.inner, steps[-1], in_weights=num_steps > 1)[1]
     for latest in (None, at_hand):
-        ours = ENGINES[engine](problem.inner, steps, outer_grad, sgd, OneWorker(), latest)
+        ours = ENGINES[engine](problem.inner, steps, outer_grad, Workers(), latest)
         assert relative_error(ours, expected) < 1e-9
 
 
@@ -85,24 +86,24 @@ def test_clips_as_torch_does(clip_norm: float) -> None:
     for weight, grad in zip(theirs, grads, strict=True):
         weight.grad = grad.clone()
     torch.nn.utils.clip_grad_norm_(theirs, clip_norm)
-    for ours, weight in zip(Sgd(clip_norm=clip_norm).scaled(grads), theirs, strict=True):
+    for ours, weight in zip(Sgd.of(clip_norm=clip_norm).scaled(grads), theirs, strict=True):
         torch.testing.assert_close(ours, weight.grad, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("clip_norm", [None, 0.5, 1e9])
 @pytest.mark.parametrize("num_steps", [1, 3])
-def test_with_the_length_held_it_equals_unrolled_training(
+def test_of_the_direction_it_equals_unrolled_training(
     make_problem, relative_error, engine, clip_norm, num_steps
 ) -> None:
-    sgd = Sgd(momentum=0.9, weight_decay=1e-2, nesterov=True, clip_norm=clip_norm, hold_length=True)
+    sgd = Sgd.of(momentum=0.9, weight_decay=1e-2, nesterov=True, clip_norm=clip_norm, differentiate="direction")
     problem = make_problem(batch_norm(), num_steps=num_steps, inner_steps=2, sgd=sgd)
     steps, weights = problem.window()
-    ours = ENGINES[engine](problem.inner, steps, problem.outer_grad(weights), sgd, OneWorker())
+    ours = ENGINES[engine](problem.inner, steps, problem.outer_grad(weights), Workers())
     assert relative_error(ours, problem.unrolled_hypergradient()) < 1e-9
     # It is another derivative than that of the whole update, whose length clipping holds too where it takes effect.
-    whole = replace(sgd, hold_length=False)
-    other = ENGINES[engine](problem.inner, steps, problem.outer_grad(weights), whole, OneWorker())
+    whole = [replace(step, sgd=replace(step.sgd, differentiate="update")) for step in steps]
+    other = ENGINES[engine](problem.inner, whole, problem.outer_grad(weights), Workers())
     assert (relative_error(other, ours) > 1e-3) == (clip_norm != 0.5)
 
 
@@ -114,11 +115,13 @@ def test_with_the_length_held_a_larger_gradient_is_no_gain() -> None:
     )
     weights, theta = (torch.ones(size, dtype=torch.float64, requires_grad=True) for size in ((4,), ()))
     images = torch.full((2, 1, 3, 3), 0.5, dtype=torch.float64)
-    step = InnerStep([weights], [theta], images, torch.zeros(2), (), 2, 0.1, grads=[torch.full_like(weights, 0.5)])
+    grads = [torch.full_like(weights, 0.5)]
+    steps = [
+        InnerStep([weights], [theta], images, torch.zeros(2), (), 2, Sgd.of(lr=0.1, differentiate=what), grads=grads)
+        for what in get_args(Differentiate)
+    ]
     outer_grad = [torch.arange(4, dtype=torch.float64)]
-    (whole,), (direction,) = (
-        adjoint_hypergradient(problem, [step], outer_grad, Sgd(hold_length=hold), OneWorker()) for hold in (False, True)
-    )
+    (whole,), (direction,) = (adjoint_hypergradient(problem, [step], outer_grad, Workers()) for step in steps)
     # d w' / d theta = -lr a, so d (v w') / d theta = -0.1 * 0.5 * (0 + 1 + 2 + 3).
     assert float(whole) == pytest.approx(-0.3, rel=1e-12)
     assert abs(float(direction)) < 1e-12
@@ -128,6 +131,8 @@ def test_updates_are_the_same_with_the_length_held() -> None:
     generator = torch.Generator().manual_seed(0)
     weights, velocity, grads = ([torch.randn(3, 4, generator=generator)] for _ in range(3))
     for clip_norm in (None, 0.1):
-        plain, held = (Sgd(momentum=0.9, clip_norm=clip_norm, hold_length=hold) for hold in (False, True))
-        ours, theirs = (rule.step(weights, velocity, grads, 0.1) for rule in (held, plain))
+        ours, theirs = (
+            Sgd.of(lr=0.1, momentum=0.9, clip_norm=clip_norm, differentiate=what).step(weights, velocity, grads)
+            for what in get_args(Differentiate)
+        )
         torch.testing.assert_close(ours.weights, theirs.weights, rtol=1e-6, atol=1e-7)

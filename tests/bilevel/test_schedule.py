@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
 
-from dabo_ray.bilevel.schedule import Schedule, step_size_factor
+from dabo_ray.bilevel.schedule import Schedule, lr_factor
 
 EPOCHS, LENGTH, WARMUP = 10, 7, 3
 
@@ -28,14 +28,14 @@ EPOCHS, LENGTH, WARMUP = 10, 7, 3
     ],
 )
 def test_step_sizes(schedule: str, progress: float, factor: float) -> None:
-    assert step_size_factor(schedule, progress) == pytest.approx(factor, rel=1e-12)
+    assert lr_factor(schedule, progress) == pytest.approx(factor, rel=1e-12)
 
 
 @pytest.mark.parametrize(("milestone", "epoch"), [(0.15, 6), (0.25, 10), (0.5, 20), (0.7, 28)])
 @pytest.mark.parametrize("length", [1, 3, 257, 1250])
 def test_a_milestone_is_the_first_update_after_its_epoch(milestone: float, epoch: int, length: int) -> None:
     schedule = Schedule(epochs=40, lr=0.4, shape="step", milestones=[milestone], decay=0.1)
-    before, after = (schedule.step_size(epoch * length + shift, length) for shift in (-1, 0))
+    before, after = (schedule.lr_at(epoch * length + shift, length) for shift in (-1, 0))
     assert before == 0.4
     assert after == pytest.approx(0.04, rel=1e-12)
 
@@ -65,6 +65,6 @@ def test_is_what_torch_schedulers_do(shape: str, warmup: int) -> None:
     if shape == "step by 0.1":
         ours = replace(ours, shape="step", milestones=[0.125, 0.5], decay=0.1)
     for number in range(EPOCHS * LENGTH):
-        assert ours.step_size(number, LENGTH) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9, abs=1e-12)
+        assert ours.lr_at(number, LENGTH) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9, abs=1e-12)
         optimizer.step()
         scheduler.step()

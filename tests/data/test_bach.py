@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from dabo_ray.bilevel.collectives import Collective, OneWorker
 from dabo_ray.bilevel.evaluation import accuracy
 from dabo_ray.data.images import DataError, Images
-from dabo_ray.data.loader import Share
 from dabo_ray.data.sources import Reading, Source, load
 from dabo_ray.data.splits import make_pools
+from dabo_ray.workers import Workers
 from tests.data.miniatures import BACH_CLASSES, bach, write_files
+from tests.fake_workers import OneOf
 
 IN_MEMORY = Reading(streaming=False)
 
@@ -114,9 +114,7 @@ def test_patches_of_an_image_stay_together():
         assert abs(2 * sum(name % 2 for name in counts) - len(counts)) <= 1
 
 
-def judged(
-    scores_of: Callable[[torch.Tensor], torch.Tensor], images: Images, share: Share, collective: Collective
-) -> float:
+def judged(scores_of: Callable[[torch.Tensor], torch.Tensor], images: Images, workers: Workers) -> float:
     """The accuracy of a classifier that is a function."""
 
     class Function:
@@ -125,7 +123,7 @@ def judged(
         def scores(self, weights: object, batch: torch.Tensor) -> torch.Tensor:
             return scores_of(batch)
 
-    return accuracy(Function(), [torch.zeros(1)], images, share, collective)  # type: ignore[arg-type]
+    return accuracy(Function(), [torch.zeros(1)], images, workers)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
@@ -136,22 +134,20 @@ def test_patches_vote(world_size: int):
     guess_of = torch.randn(len(images), 2, generator=generator)
     by_place = iter(())
 
-    class Sum:
+    class Sum(OneOf):
         """Adds what each worker hands in, one after the other."""
 
-        def __init__(self) -> None:
-            self.world_size = world_size
-            self.parts: list[torch.Tensor] = []
+        parts: list[torch.Tensor] = []
 
         def sum(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
             self.parts.append(tensors[0])
             return [torch.stack(self.parts).sum(0)]
 
-    collective, found = Sum(), 0.0
+    found = 0.0
     for rank in range(world_size):
-        share = Share(rank, world_size)
-        by_place = iter(share.of(guess_of).split(512))
-        found = judged(lambda _: next(by_place), images, share, collective)  # noqa: B023
+        workers = Sum(rank, world_size)
+        by_place = iter(workers.shard(guess_of).split(512))
+        found = judged(lambda _: next(by_place), images, workers)  # noqa: B023
     right = 0
     for group in range(20):
         mine = guess_of[images.groups == group]
@@ -167,8 +163,7 @@ def test_images_without_patches_are_counted_one_by_one():
     found = judged(
         lambda batch: torch.stack([1 - (255 * batch.flatten() < 4).float(), (255 * batch.flatten() < 4).float()], 1),
         images,
-        Share(),
-        OneWorker(),
+        Workers(),
     )
     # Labels 0 1 0 1 0 1 ..., guesses 1 1 1 1 0 0 0 0 0 0.
     assert found == pytest.approx(100 * (2 + 3) / 10)

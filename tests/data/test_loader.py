@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from dabo_ray.augment.ops import to_unit
 from dabo_ray.data.images import Images
-from dabo_ray.data.loader import Batch, Batches, Share
+from dabo_ray.data.loader import Batch, Batches
+from dabo_ray.workers import Workers
+from tests.fake_workers import OneOf
 
 CPU = torch.device("cpu")
 
@@ -23,8 +25,8 @@ def numbered(num: int) -> Images:
     return Images(pixels.reshape(num, 1, 1, 2), torch.arange(num))
 
 
-def batches(num: int = 103, batch_size: int = 10, seed: int = 0, share: Share = Share()) -> Batches:
-    return Batches(numbered(num), batch_size, seed, share, CPU)
+def batches(num: int = 103, batch_size: int = 10, seed: int = 0, workers: Workers = Workers()) -> Batches:
+    return Batches(numbered(num), batch_size, seed, workers, CPU)
 
 
 @given(num=st.integers(1, 60), batch_size=st.integers(1, 70), seed=st.integers(0, 5), number=st.integers(0, 3))
@@ -49,7 +51,7 @@ def test_images_come_with_their_labels():
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])
 def test_shares_make_the_whole_batch(world_size: int):
     whole = batches()
-    workers = [batches(share=Share(rank, world_size)) for rank in range(world_size)]
+    workers = [batches(workers=OneOf(rank, world_size)) for rank in range(world_size)]
     for number in (0, 7, 23):
         parts = [worker[number] for worker in workers]
         assert [part.size for part in parts] == [10] * world_size
@@ -57,8 +59,8 @@ def test_shares_make_the_whole_batch(world_size: int):
         together = torch.cat([part.labels for part in parts])
         assert sorted(together.tolist()) == sorted(whole[number].labels.tolist())
         for rank, part in enumerate(parts):
-            assert torch.equal(part.labels, Share(rank, world_size).of(whole[number].labels))
-            assert torch.equal(part.images, Share(rank, world_size).of(whole[number].images))
+            assert torch.equal(part.labels, OneOf(rank, world_size).shard(whole[number].labels))
+            assert torch.equal(part.images, OneOf(rank, world_size).shard(whole[number].images))
 
 
 def test_order_is_a_function_of_seed_and_pass():

@@ -12,11 +12,13 @@ import torch
 
 from dabo_ray.data import shards, stream
 from dabo_ray.data.images import DataError, Images
-from dabo_ray.data.loader import Batches, Share, in_order
+from dabo_ray.data.loader import Batches, in_order
 from dabo_ray.data.shift import Shift, shifted
 from dabo_ray.data.sources import Reading, Source, load
 from dabo_ray.data.stream import Ahead, Shards, windowed
+from dabo_ray.workers import Workers
 from tests.data.miniatures import encoded, hub_parquet, random_bytes, write_files
+from tests.fake_workers import OneOf
 
 CPU = torch.device("cpu")
 NUM = 120
@@ -72,7 +74,7 @@ def test_shards_are_used_again_until_the_files_change(root: Path, cache_folder: 
 def test_batches_are_a_function_of_seed_and_number(root: Path):
     """Any batch in any order is the same: a training that resumes sees what it would have seen."""
     images = both(root)[1].labelled
-    one, same, other = (Batches(images, 16, seed, Share(), CPU) for seed in (0, 0, 1))
+    one, same, other = (Batches(images, 16, seed, Workers(), CPU) for seed in (0, 0, 1))
     numbers = [0, 1, 2, 9, 5, 20, 0]
     backwards = {number: same[number] for number in reversed(numbers)}
     for number in numbers:
@@ -84,18 +86,18 @@ def test_batches_are_a_function_of_seed_and_number(root: Path):
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_workers_share_each_batch(root: Path, world_size: int):
     images = both(root)[1].labelled
-    whole = Batches(images, 16, 0, Share(), CPU)
+    whole = Batches(images, 16, 0, Workers(), CPU)
     for number in (0, 8):
         for rank in range(world_size):
-            part = Batches(images, 16, 0, Share(rank, world_size), CPU)[number]
-            assert torch.equal(part.images, Share(rank, world_size).of(whole[number].images))
-            assert torch.equal(part.labels, Share(rank, world_size).of(whole[number].labels))
+            part = Batches(images, 16, 0, OneOf(rank, world_size), CPU)[number]
+            assert torch.equal(part.images, OneOf(rank, world_size).shard(whole[number].images))
+            assert torch.equal(part.labels, OneOf(rank, world_size).shard(whole[number].labels))
 
 
 def test_a_pass_shows_each_image_at_most_once(root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stream, "WINDOW", 3)
     images = both(root)[1].labelled.take(torch.arange(0, NUM, 2))
-    batches = Batches(images, 10, 0, Share(), CPU)
+    batches = Batches(images, 10, 0, Workers(), CPU)
     passes = [[bytes(i.numpy()) for n in range(6) for i in batches[6 * p + n].images] for p in (0, 1)]
     for shown in passes:
         assert len(set(shown)) == len(shown) == 60
@@ -118,7 +120,7 @@ def test_judging_reads_every_image_once(root: Path):
         seen = [
             (bytes(pixels.numpy()), int(images.labels[place]))
             for rank in range(world_size)
-            for places, batch in in_order(images, 32, Share(rank, world_size), CPU)
+            for places, batch in in_order(images, 32, OneOf(rank, world_size), CPU)
             for place, pixels in zip(places, batch, strict=True)
         ]
         assert len(seen) == NUM and set(seen) == pairs(images)

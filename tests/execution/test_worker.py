@@ -13,16 +13,16 @@ import pytest
 import torch
 
 from dabo_ray.assembly import make_study_pools, make_training
-from dabo_ray.bilevel.collectives import OneWorker
-from dabo_ray.bilevel.loop import Training
+from dabo_ray.bilevel.training import Training
 from dabo_ray.config.key_paths import with_settings
 from dabo_ray.config.schema import StudyConfig
-from dabo_ray.data.loader import Share
 from dabo_ray.execution import worker
 from dabo_ray.execution.checkpoint import load_checkpoint
 from dabo_ray.execution.worker import Order, Runner
 from dabo_ray.storage.layout import StudyFolder
 from dabo_ray.trials import Phase, Trial
+from dabo_ray.workers import Workers
+from tests.fake_workers import OneOf
 from tests.planning.fake_backend import COSTS
 
 EPOCHS = 3
@@ -222,7 +222,7 @@ def test_a_picture_that_could_not_be_drawn_is_drawn_later(order):
 
 
 def test_one_worker_of_two_leaves_the_writing_to_the_other(order):
-    Runner(Share(1, 2), torch.device("cpu"), OneWorker()).answer(order)
+    Runner(OneOf(1, 2), torch.device("cpu"), Workers()).answer(order)
     assert not Path(order.folder, "trials").exists()
 
 

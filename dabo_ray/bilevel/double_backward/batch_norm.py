@@ -1,4 +1,29 @@
-"""Batch normalisation with hand-made first and second derivatives; notation as in `convolution`."""
+"""Batch normalisation with hand-made first and second derivatives; notation as in `convolution`.
+
+All statements are about one channel, of n numbers; <a> is the mean of a over them. With s = (variance + eps)^(-1/2) and
+h = (x - mean) s:
+
+    y = w h + b,  gx = w s (gy - <gy> - h <gy h>),  gw = n <gy h>,  gb = n <gy>.
+
+Derivation of the second derivatives. With m_v = <vx>, m_g = <gy>, r_v = <vx h>, r_g = <gy h> and the covariance that
+neither mean nor h explains, c = <vx gy> - m_v m_g - r_v r_g, the scalar to differentiate is
+
+    S = sum(vx gx) + vw gw + vb gb = n (w s c + vw r_g + vb m_g).
+
+Its derivatives with respect to w and gy can be read off (that for gy has the form of gx, with vx for gy):
+
+    dS/dw = n s c,  dS/dgy = w s (vx - m_v - h r_v) + vw h + vb.
+
+x acts by s and h alone: ds/dx_j = -s^2 h_j / n and dh_i/dx_j = s ((i = j) - 1/n - h_i h_j / n), so that
+d<a h>/dx = (s / n) (a - <a> - h <a h>) for any a. Hence, with dc = -r_g dr_v - r_v dr_g,
+
+    dS/dx = -w s^2 c h - w s^2 r_g (vx - m_v - h r_v) + s (vw - w s r_v) (gy - m_g - h r_g),
+
+which is gathered into one number per channel for each of gy, vx and h, and a constant:
+
+    by_gy = s (vw - w s r_v),  by_vx = -w s^2 r_g,  by_h = -s (vw r_g + w s (c - 2 r_v r_g)),
+    constant = -by_gy m_g - by_vx m_v.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +40,7 @@ Context = Any
 
 
 class BatchNorm(Function):
-    """Batch normalisation by the statistics of the batch, over all dimensions but the second.
-
-    With s = (variance + eps)^(-1/2), h = (x - mean) s, n numbers per channel, <a> the mean of a over a channel:
-
-        y = w h + b,  gx = w s (gy - <gy> - h <gy h>),  gw = n <gy h>,  gb = n <gy>.
-    """
+    """Batch normalisation by the statistics of the batch, over all dimensions but the second."""
 
     @staticmethod
     def forward(
@@ -58,7 +78,7 @@ class _BatchNormGradient(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, vx: Tensor, vw: Tensor, vb: Tensor) -> tuple[Tensor | None, ...]:
-        """Every derivative is a sum of gy, vx and x, each times a number per channel, and a constant."""
+        """dS/dgy, dS/dx and dS/dw, see the module."""
         gy, x, w, mean, s, gw, gb = ctx.saved_tensors
         # Statistics of bfloat16 images are float32.
         gy, x, vx = (part.to(s.dtype) for part in (gy, x, vx))
@@ -68,14 +88,14 @@ class _BatchNormGradient(Function):
         zero, one = torch.zeros_like(mean), torch.ones_like(s)
         vx_gy = aten.native_batch_norm_backward(vx, gy, w, None, None, zero, one, True, ctx.eps, [False, True, True])[1]
         r_v, m_v, r_g, m_g = vx_h / n, vx_sum / n, gw / n, gb / n
-        common = vx_gy / n - m_v * m_g - r_v * r_g
+        c = vx_gy / n - m_v * m_g - r_v * r_g
         by_gy = s * (vw - w * s * r_v)
         by_vx = -w * s * s * r_g
-        by_h = -s * (vw * r_g + w * s * (common - 2 * r_v * r_g))
+        by_h = -s * (vw * r_g + w * s * (c - 2 * r_v * r_g))
         of_x = _affine(x, by_h * s, -by_h * s * mean - by_gy * m_g - by_vx * m_v)
         of_x.addcmul_(gy, _like(by_gy, x)).addcmul_(vx, _like(by_vx, x))
         of_gy += _affine(x, vw * s, vb - vw * s * mean)
-        return of_gy, of_x, n * s * common, None, None, None
+        return of_gy, of_x, n * s * c, None, None, None
 
 
 def _gradient(gy: Tensor, x: Tensor, w: Tensor, mean: Tensor, s: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:

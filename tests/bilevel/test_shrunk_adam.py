@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dabo_ray.bilevel.shrinkage import ShrunkAdam
+from dabo_ray.bilevel.shrunk_adam import ShrunkAdam
 
 
 def steps_taken(optimizer: torch.optim.Optimizer, weight: torch.Tensor, grads: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,31 @@ import pytest
 import torch
 from torch import nn
 from torch.multiprocessing.spawn import spawn
+from torch.nn.functional import cross_entropy
 
 from dabo_ray.augment.affine import MatrixAugmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Identity
 from dabo_ray.augment.geometric import Flip, FlipCrop
 from dabo_ray.augment.learned import Augmenter
-from dabo_ray.bilevel.collectives import Collective, OneWorker, ProcessGroup
-from dabo_ray.bilevel.direct import Direct
 from dabo_ray.bilevel.estimator import Estimator
-from dabo_ray.bilevel.hypergradient import Hypergradient, adjoint_hypergradient
-from dabo_ray.bilevel.inner import Sgd
+from dabo_ray.bilevel.hypergradient import Engine, adjoint_hypergradient
 from dabo_ray.bilevel.learner import Learner
-from dabo_ray.bilevel.loop import Training
 from dabo_ray.bilevel.objective import Objective
-from dabo_ray.bilevel.outer import Outer
 from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.bilevel.sgd import Sgd
+from dabo_ray.bilevel.step import OuterLossLearner
+from dabo_ray.bilevel.training import Training
+from dabo_ray.bilevel.training_loss import TrainingLossLearner
 from dabo_ray.bilevel.unrolled import unrolled_hypergradient
 from dabo_ray.data.images import Images
-from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.loader import Batches
 from dabo_ray.data.sources import load
 from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.workers import DistributedWorkers, Workers
 
 WORKERS = 2
-SGD = Sgd(momentum=0.9, weight_decay=5e-4)
+SGD = Sgd.of(momentum=0.9, weight_decay=5e-4)
 
 
 class Float64Affine(MatrixAugmenter):
@@ -53,8 +55,7 @@ def part(start: int, stop: int) -> Images:
 
 
 def training(
-    share: Share,
-    collective: Collective,
+    workers: Workers,
     *,
     truncation: int = 1,
     batch: int = 13,
@@ -64,7 +65,7 @@ def training(
     clip_norm: float | None = None,
     label_smoothing: float = 0.0,
     estimate: bool = False,
-    hypergradient: Hypergradient = adjoint_hypergradient,
+    engine: Engine = adjoint_hypergradient,
     direct: bool = False,
     budget: float | None = None,
     base: FixedAugmentation = Identity(),
@@ -80,32 +81,34 @@ def training(
     augmenter = Float64Affine(6, 8).double()
     shared: dict[str, Any] = {
         "inner_steps": 2,
-        "make_optimizer": lambda augmenter: torch.optim.SGD(augmenter.parameters(), 0.3),
-        "collective": collective,
+        "optimizer": torch.optim.SGD(augmenter.parameters(), 0.3),
+        "workers": workers,
     }
-    learner: Learner = Direct(augmenter, budget=budget, **shared)
+    learner: Learner = TrainingLossLearner(augmenter, budget=budget, **shared)
     if not direct:
-        learner = Outer(
+        learner = OuterLossLearner(
             augmenter,
-            Batches(part(200, 250), batch, 1, share, torch.device("cpu")),
+            Batches(part(200, 250), batch, 1, workers, torch.device("cpu")),
             truncation=truncation,
-            sgd=sgd,
-            hypergradient=hypergradient,
-            estimator=Estimator(share=share, fraction=0.5, mirrored=augmenter.mirrored) if estimate else None,
+            engine=engine,
+            estimator=Estimator(workers=workers, fraction=0.5, antithetic=augmenter.mirrored) if estimate else None,
             **shared,
         )
     return Training(
-        Objective(nn.Sequential(Normalize.of(part(0, 200).images), body).double(), label_smoothing=label_smoothing),
+        Objective(
+            nn.Sequential(Normalize.of(part(0, 200).images), body).double(),
+            partial(cross_entropy, reduction="sum", label_smoothing=label_smoothing),
+        ),
         augmenter if learned else Flip(),
         base=base,
         learner=learner if learned else None,
-        fit=Batches(part(0, 90), batch, 0, share, torch.device("cpu")),
+        fit=Batches(part(0, 90), batch, 0, workers, torch.device("cpu")),
         score=part(300, 403),
         score_name="select_accuracy",
         schedule=Schedule(epochs=3, lr=0.1),
         sgd=sgd,
         seed=0,
-        collective=collective,
+        workers=workers,
     )
 
 
@@ -116,7 +119,7 @@ CASES: dict[str, dict[str, Any]] = {
     "K = 3, uneven": {"truncation": 3, "batch": 13},
     "K = 1, options": {"dropout": 0.3, "clip_norm": 0.3, "label_smoothing": 0.1},
     "K = 3, options": {"truncation": 3, "dropout": 0.3, "clip_norm": 0.3, "label_smoothing": 0.1},
-    "K = 3, unrolled": {"truncation": 3, "clip_norm": 0.3, "hypergradient": unrolled_hypergradient},
+    "K = 3, unrolled": {"truncation": 3, "clip_norm": 0.3, "engine": unrolled_hypergradient},
     "K = 3, estimated": {"truncation": 3, "dropout": 0.3, "clip_norm": 0.3, "estimate": True},
     "K = 3, after a base": {"truncation": 3, "estimate": True, "base": FlipCrop()},
     "stn": {"direct": True},
@@ -148,14 +151,14 @@ def worker(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORKERS)
-    share, collective = Share(rank, WORKERS), ProcessGroup()
-    results = {name: result(training(share, collective, **settings)) for name, settings in CASES.items()}
+    workers = DistributedWorkers()
+    results = {name: result(training(workers, **settings)) for name, settings in CASES.items()}
     for name in RESUMED:
-        begun = result(training(share, collective, **CASES[name]), first_epochs=1)
+        begun = result(training(workers, **CASES[name]), first_epochs=1)
         if rank == 0:
             torch.save(begun["state"], folder / "state")
         torch.distributed.barrier()
-        resumed = training(share, collective, **CASES[name])
+        resumed = training(workers, **CASES[name])
         resumed.load_state_dict(torch.load(folder / "state", weights_only=True))
         results[f"{name}, resumed"] = result(resumed)
         torch.distributed.barrier()
@@ -177,7 +180,7 @@ def assert_close(ours, theirs, rtol: float) -> None:
 
 @pytest.mark.parametrize("name", WITHOUT_STATISTICS)
 def test_two_workers_equal_one(of_workers, name: str) -> None:
-    alone = result(training(Share(), OneWorker(), **CASES[name]))
+    alone = result(training(Workers(), **CASES[name]))
     for of_worker in of_workers:
         shared = of_worker[name]
         assert_close(shared["weights"], alone["weights"], 1e-9)
@@ -205,12 +208,12 @@ def test_workers_resume_from_the_checkpoint_of_the_first(of_workers, name: str) 
 
 def test_one_worker_has_nothing_to_add() -> None:
     tensors = [torch.ones(2), torch.ones(3)]
-    assert all(one is other for one, other in zip(OneWorker().sum(tensors), tensors, strict=True))
+    assert all(one is other for one, other in zip(Workers().sum(tensors), tensors, strict=True))
 
 
 def test_the_cases_learn(of_workers) -> None:
     """Equality of workers that change nothing would prove nothing."""
-    untrained = training(Share(), OneWorker(), **CASES["K = 3"])
+    untrained = training(Workers(), **CASES["K = 3"])
     assert isinstance(untrained.augmentation, Augmenter)
     trained = of_workers[0]["K = 3"]["augmenter"]
     moves = [(a - b).abs().max() for a, b in zip(trained, untrained.augmentation.parameters(), strict=True)]

@@ -1,4 +1,4 @@
-"""Training of a classifier, with its augmenter if that is learned, in the paper's order; a record per epoch."""
+"""Training of a classifier, with its augmenter if that is learned; a record per epoch."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ from torch import Tensor
 
 from dabo_ray.augment.fixed import FixedAugmentation, Identity
 from dabo_ray.augment.learned import Augmenter
-from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.evaluation import accuracy
-from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, plain_gradient
-from dabo_ray.bilevel.inner import Sgd, Tensors, Updated, global_norm
+from dabo_ray.bilevel.finite import Diverged
 from dabo_ray.bilevel.inputs import Inputs
 from dabo_ray.bilevel.learner import Learner
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.bilevel.sgd import Sgd, Tensors, global_norm
+from dabo_ray.bilevel.step import Updates
 from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batches
+from dabo_ray.workers import Workers
 
 Record = dict[str, float]
-
-
-class Diverged(Exception):
-    """The loss is no longer a finite number; the weights are those before the step that would have spoilt them."""
 
 
 class Training:
@@ -44,10 +41,10 @@ class Training:
         fit: batches to train on.
         score: images to judge by.
         score_name: `select_accuracy`, after every epoch; or `test_accuracy`, after the last one alone.
-        schedule: epochs and step sizes.
-        sgd: the classifier's update rule.
+        schedule: epochs and learning rates.
+        sgd: the classifier's update rule, at any learning rate.
         seed: of the augmentation's random numbers and of dropout.
-        collective: sums over the workers that share the batches.
+        workers: that share the batches.
     """
 
     def __init__(
@@ -63,7 +60,7 @@ class Training:
         schedule: Schedule,
         sgd: Sgd,
         seed: int,
-        collective: Collective,
+        workers: Workers = Workers(),
     ) -> None:
         self.objective = objective
         self.augmentation = augmentation
@@ -71,9 +68,8 @@ class Training:
         self.score = score
         self.score_name = score_name
         self.schedule = schedule
-        self.sgd = sgd
         self.seed = seed
-        self.collective = collective
+        self.workers = workers
         self.weights = _leaves(objective.classifier.parameters())
         self.velocity = [torch.zeros_like(weight) for weight in self.weights]
         self.device = self.weights[0].device
@@ -84,14 +80,12 @@ class Training:
             base,
             augmentation,
             schedule=schedule,
+            sgd=sgd,
             seed=seed,
             has_dropout=objective.has_dropout,
             device=self.device,
         )
-        self.problem = InnerProblem(self.inputs.augment, objective.loss)
-        # Looking at a value of a GPU would stop it at every step.
-        self.can_look = self.device.type == "cpu"
-        self._first_bad = torch.full((), -1, device=self.device)
+        self.updates = Updates(objective, self.inputs.augment, learner, workers=workers, device=self.device)
 
     @property
     def fit(self) -> Batches:
@@ -106,21 +100,22 @@ class Training:
         """
         while self.epoch < self.schedule.epochs:
             start = time.perf_counter()
-            record = self._train_one_epoch()
+            try:
+                record = self._train_one_epoch()
+            except Diverged as error:
+                place = f"epoch {self.epoch + 1}, step {error.update % len(self.fit) + 1}"
+                raise Diverged(error.update, f"diverged at {place}") from None
             # The mean of moving averages is the moving average of means: once per epoch is enough, and workers agree.
-            self.objective.average(self.collective)
+            self.objective.average_statistics(self.workers)
             self.seconds += time.perf_counter() - start
             self.epoch += 1
             record |= {"epoch": self.epoch, "seconds": self.seconds}
             if self.score_name == "select_accuracy" or self.epoch == self.schedule.epochs:
-                record[self.score_name] = accuracy(
-                    self.objective, self.weights, self.score, self.fit.share, self.collective
-                )
+                record[self.score_name] = accuracy(self.objective, self.weights, self.score, self.workers)
             yield record
 
     def _train_one_epoch(self) -> Record:
         self.objective.classifier.train()
-        self._first_bad = torch.full((), -1, device=self.device)
         totals: dict[str, Tensor] = {}
         updates = 0
         for index in range(len(self.fit)):
@@ -129,12 +124,12 @@ class Training:
                 totals[name] = totals[name] + value if name in totals else value
             updates += self.learner is not None and self.learner.is_due_after(number)
         # No loss has seen the weights after the last update.
-        self._check(len(self.fit) - 1, global_norm([weight.detach() for weight in self.weights]))
-        self._raise_if_bad()
+        self.updates.guard.check(global_norm([weight.detach() for weight in self.weights]))
+        self.updates.guard.raise_if_diverged()
         record = {
             name: float(total) / (len(self.fit) if name == "train_loss" else updates) for name, total in totals.items()
         }
-        record["learning_rate"] = self.inputs.step_size((self.epoch + 1) * len(self.fit) - 1)
+        record["lr"] = self.inputs.lr((self.epoch + 1) * len(self.fit) - 1)
         if self.learner is not None:
             record |= self.learner.signal_to_noise() | self.inputs.spread(self.learner.augmenter)
         return record
@@ -142,49 +137,9 @@ class Training:
     def step(self, number: int) -> dict[str, Tensor]:
         """One update of the classifier and, when it is due, one of the augmenter; what to record, on the device."""
         step = self.inputs.step(number, self.weights, self.learner.theta if self.learner is not None else [])
-        learner = self.learner if self.learner is not None and self.learner.is_due_after(number) else None
-        index = number % len(self.fit)
-        latest = None
-        # Inner problem: one SGD step on augmented training images.
-        if learner is not None:
-            loss, grads, latest = learner.inner_gradient(self.problem, step, self.objective.moving_loss)
-        else:
-            loss, grads = plain_gradient(self.problem, step, self.objective.moving_loss)
-        loss, *grads = self.collective.sum([loss, *grads])
-        self._check(index, loss + global_norm(grads))
-        self._update(step, grads)
-        if self.learner is not None:
-            self.learner.window.append(replace(step, grads=grads) if self.sgd.derives_by_gradient else step)
-        if learner is None:
-            return {"train_loss": loss}
-        # Outer problem: how should the augmenter change for the updated weights to do better?
-        found = learner.update(self.problem, self.weights, latest)
-        self._check(index, torch.stack(list(found.values())).sum())
-        return {"train_loss": loss, **found}
-
-    def _update(self, step: InnerStep, grads: Tensors) -> None:
-        updated = self.sgd.step(self.weights, self.velocity, grads, step.lr)
-        # Without a look at the device: once a step was bad, nothing moves until the epoch's end tells of it.
-        is_good = None if self.can_look else self._first_bad < 0
-        self.objective.settle(is_good)
-        if is_good is not None:
-            weights, velocity = (
-                [torch.where(is_good, new.detach(), old.detach()) for new, old in zip(*pair, strict=True)]
-                for pair in ((updated.weights, self.weights), (updated.velocity, self.velocity))
-            )
-            updated = Updated([weight.requires_grad_() for weight in weights], velocity)
+        updated, found = self.updates.make(number, step, self.velocity)
         self.weights, self.velocity = updated.weights, updated.velocity
-
-    def _check(self, index: int, value: Tensor) -> None:
-        """Notes the epoch's first step with a value that is not finite; the note is read now or after the epoch."""
-        self._first_bad = torch.where((self._first_bad < 0) & ~value.isfinite(), index, self._first_bad)
-        if self.can_look:
-            self._raise_if_bad()
-
-    def _raise_if_bad(self) -> None:
-        index = int(self._first_bad)
-        if index >= 0:
-            raise Diverged(f"diverged at epoch {self.epoch + 1}, step {index + 1}")
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """All that the following epochs depend on."""

@@ -10,34 +10,32 @@ import torch
 
 from dabo_ray.augment.affine import MatrixAugmenter
 from dabo_ray.augment.fixed import Identity
-from dabo_ray.bilevel.collectives import OneWorker
-from dabo_ray.bilevel.hypergradient import inner_gradient
-from dabo_ray.bilevel.inner import Sgd
-from dabo_ray.bilevel.loop import Record, Training
+from dabo_ray.bilevel.finite import FiniteGuard
 from dabo_ray.bilevel.objective import Objective
-from dabo_ray.bilevel.outer import Outer
 from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.bilevel.sgd import Sgd
+from dabo_ray.bilevel.step import OuterLossLearner
+from dabo_ray.bilevel.training import Record, Training
 from dabo_ray.data.images import Images
-from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.loader import Batches
 from dabo_ray.data.shift import Shift
 from dabo_ray.data.sources import load
 from dabo_ray.data.splits import make_pools
 from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.small_cnn import SmallCnn
 from dabo_ray.seeds import derive
+from dabo_ray.workers import Workers
 
 CPU = torch.device("cpu")
 
 
-def outer(augmenter: MatrixAugmenter, images: Images, *, inner_steps=1, truncation=1, sgd=Sgd(), lr=1.0) -> Outer:
-    return Outer(
+def outer(augmenter: MatrixAugmenter, images: Images, *, inner_steps=1, truncation=1, lr=1.0) -> OuterLossLearner:
+    return OuterLossLearner(
         augmenter,
-        Batches(images, 16, 0, Share(), CPU),
+        Batches(images, 16, 0, Workers(), CPU),
         inner_steps=inner_steps,
         truncation=truncation,
-        sgd=sgd,
-        make_optimizer=lambda augmenter: torch.optim.SGD(augmenter.parameters(), lr),
-        collective=OneWorker(),
+        optimizer=torch.optim.SGD(augmenter.parameters(), lr),
     )
 
 
@@ -51,20 +49,20 @@ def test_due_after_every_m_updates(inner_steps: int, due: list[int]) -> None:
 @pytest.mark.parametrize("truncation", [1, 3])
 def test_an_update_descends_the_outer_loss(make_problem, relative_error, truncation: int) -> None:
     """One step of size 1 is minus the hypergradient of the loss on the last 16 digits, the problem's outer images."""
-    sgd = Sgd(momentum=0.9, weight_decay=1e-2)
+    sgd = Sgd.of(momentum=0.9, weight_decay=1e-2)
     problem = make_problem(SmallCnn((1, 8, 8), 10, width=8), num_steps=truncation, inner_steps=4, sgd=sgd)
     problem.images, problem.labels = problem.images[:64], problem.labels[:64]
     digits = load("digits", Path()).labelled.take(torch.arange(64))
     with torch.no_grad():
         for weight, value in zip(problem.augmenter.parameters(), problem.thetas[0], strict=True):
             weight.copy_(value)
-    learner = outer(problem.augmenter, digits.take(torch.arange(48, 64)), truncation=truncation, sgd=sgd)
+    learner = outer(problem.augmenter, digits.take(torch.arange(48, 64)), truncation=truncation)
     steps, weights = problem.window()
-    learner.window.extend(steps)
+    learner.window.extend(steps[:-1])
     before = learner.theta
-    found = learner.update(
-        problem.inner, weights, inner_gradient(problem.inner, steps[-1], in_weights=truncation > 1)[1]
-    )
+    _, _, update = learner.inner_gradient(problem.inner, steps[-1], problem.inner.loss)
+    learner.window.append(steps[-1])
+    found = update(weights, FiniteGuard(CPU))
     loss, norm = found["outer_loss"], found["hypergradient_norm"]
     moved = [old - new for old, new in zip(before, learner.theta, strict=True)]
     expected = problem.unrolled_hypergradient()
@@ -92,8 +90,9 @@ def test_updates_go_through_all_outer_images_in_turn(make_problem) -> None:
 
     object.__setattr__(problem.inner, "loss", watched)
     for _ in range(4):
+        _, _, update = learner.inner_gradient(problem.inner, steps[-1], loss)
         learner.window.append(steps[-1])
-        learner.update(problem.inner, weights, inner_gradient(problem.inner, steps[-1], loss, in_weights=False)[1])
+        update(weights, FiniteGuard(CPU))
     found = torch.cat(seen).mul(255).round().byte().flatten(1).tolist()
     assert sorted(found) == sorted(digits.images[:64].flatten(1).tolist())
 
@@ -110,30 +109,27 @@ def trained(seed: int, *, learned: bool, inner_steps: int, truncation: int) -> l
         shift=Shift(rotation=45),
     )
     roles = pools.roles(learned=learned, final=False, outer_fraction=0.2, seed=seed)
-    sgd = Sgd(momentum=0.9, weight_decay=5e-4)
+    sgd = Sgd.of(momentum=0.9, weight_decay=5e-4)
     augmenter = MatrixAugmenter(6, 32)
     learner = None
     if roles.outer is not None:
-        learner = Outer(
+        learner = OuterLossLearner(
             augmenter,
-            Batches(roles.outer, 64, derive(seed, "outer"), Share(), CPU),
+            Batches(roles.outer, 64, derive(seed, "outer"), Workers(), CPU),
             inner_steps=inner_steps,
             truncation=truncation,
-            sgd=sgd,
-            make_optimizer=lambda augmenter: torch.optim.Adam(augmenter.parameters(), 0.02),
-            collective=OneWorker(),
+            optimizer=torch.optim.Adam(augmenter.parameters(), 0.02),
         )
     run = Training(
         Objective(torch.nn.Sequential(Normalize.of(roles.fit.images), SmallCnn((1, 8, 8), 10, width=16))),
         augmenter if learned else Identity(),
         learner=learner,
-        fit=Batches(roles.fit, 64, derive(seed, "fit"), Share(), CPU),
+        fit=Batches(roles.fit, 64, derive(seed, "fit"), Workers(), CPU),
         score=roles.score,
         score_name="select_accuracy",
         schedule=Schedule(epochs=20, lr=0.1),
         sgd=sgd,
         seed=seed,
-        collective=OneWorker(),
     )
     start = run.inputs.spread(augmenter)
     return [start, *run.epochs()]

@@ -1,4 +1,4 @@
-"""An optimiser for gradients that are mostly noise: it steps as far as the evidence goes."""
+"""ShrunkAdam: an optimiser for gradients that are mostly noise; it steps as far as the evidence goes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,24 @@ class ShrunkAdam(torch.optim.Optimizer):
     """Adam whose step is shrunk by how little its mean gradient stands out from noise.
 
     Adam divides by the gradient's size, so it walks as fast on noise as on a signal. Here the mean m of the latest
-    gradients is compared with what independent gradients of zero mean and second moment v would give by chance:
+    gradients is compared with what independent gradients of zero mean and second moment v would give by chance. With
+    bias-corrected moving means of the gradient g (decay beta1) and of g^2, m and v (decay beta2) and l (decay
+    (1 + beta1) / 2, of the latest gradients alone), in update n:
 
-        r = m^2 / (v (1 - beta1) / (1 + beta1))            expected to be 1 without a signal
-        w = w - lr (max(0, 1 - 1/r) m + prior * sqrt(v_latest)) / sqrt(v)       positive-part James-Stein factor
+        c = (1 - beta1) / (1 + beta1) * (1 - beta1^(2 n)) / (1 - beta1^n)^2       variance of m where that of g is 1
+        r = (m / (sqrt(v) + eps))^2 / c                                          1 on average without a signal
+        w = w - lr ((1 - 1 / max(1, r)) m + prior sqrt(l)) / (sqrt(v) + eps)     positive-part James-Stein factor
 
-    The prior is a pull towards smaller weights, as strong as a signal of that many standard deviations: what is to grow
-    must stand out by more. Where gradients die away, so do the steps and the pull: v is of all updates, v_latest of the
-    latest ones.
+    The prior is a drift of all weights towards minus infinity, as fast as a signal of that many standard deviations
+    would move them: what is to grow must stand out by more. Where gradients die away, so do steps and drift: v is of
+    all updates, l of the latest ones.
 
     Args:
         params: weights, or groups of them. A group with `pooled=True` has one r, the mean over its weights; otherwise
-            every number has its own. In a group with `log_spread=True` numbers are logarithms of spreads s: their
-            gradient is taken with respect to s^2, to which the effect of a small symmetric spread is proportional, so
-            that gradients at small and at large spreads can be compared. `prior` may be set for a group.
+            every number has its own. In a group with `log_spread=True` numbers are logarithms of spreads s: g is
+            divided by s^2, which makes it (twice) the derivative with respect to s^2, to which the effect of a small
+            symmetric spread is proportional, so that gradients at small and at large spreads can be compared. `prior`
+            may be set for a group.
         lr: largest step of a number, >= 0.
         betas: decay of the means of the gradient and of its square, in [0, 1).
         prior: see above, >= 0.
@@ -75,8 +79,8 @@ class ShrunkAdam(torch.optim.Optimizer):
             if group["pooled"]:
                 ratios = [torch.cat([ratio.flatten() for ratio in ratios]).mean()] * len(ratios)
             for weight, part, ratio, (_, size, latest) in zip(weights, scaled, ratios, moments, strict=True):
-                pull = group["prior"] * latest / (size + group["eps"])
-                weight -= group["lr"] * ((1 - 1 / ratio.clamp(min=1)) * part + pull)
+                drift = group["prior"] * latest / (size + group["eps"])
+                weight -= group["lr"] * ((1 - 1 / ratio.clamp(min=1)) * part + drift)
 
     def _moments(self, weight: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Bias-corrected: the mean gradient; root mean squares of all gradients and of the latest."""

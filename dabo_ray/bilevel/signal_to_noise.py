@@ -1,4 +1,4 @@
-"""How much of a series of gradients is signal."""
+"""Signal-to-noise ratio of a series of gradients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Evidence:
+class SignalToNoise:
     """Mean over standard error of the gradients of a module's weights, by group of weights.
 
     A group is what stands before the first dot of the weights' names. Its value is the root mean square, over its

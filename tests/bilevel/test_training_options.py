@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
+from torch.nn.functional import cross_entropy, dropout
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from dabo_ray.augment.affine import MatrixAugmenter
 from dabo_ray.augment.fixed import Identity
-from dabo_ray.bilevel.collectives import OneWorker
 from dabo_ray.bilevel.dropout import Masks, dropout_by
 from dabo_ray.bilevel.hypergradient import InnerProblem, adjoint_hypergradient
-from dabo_ray.bilevel.inner import Sgd
-from dabo_ray.bilevel.loop import Training
 from dabo_ray.bilevel.objective import Objective
-from dabo_ray.bilevel.outer import Outer
 from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.bilevel.sgd import Sgd
+from dabo_ray.bilevel.step import OuterLossLearner
+from dabo_ray.bilevel.training import Training
 from dabo_ray.data.images import Images
-from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.loader import Batches
 from dabo_ray.data.sources import load
 from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.small_cnn import SmallCnn
 from dabo_ray.seeds import derive
+from dabo_ray.workers import Workers
 
 CPU = torch.device("cpu")
 EPOCHS, BATCH, CLIP, SMOOTHING, DROPOUT = 3, 16, 1.2, 0.1, 0.3
+CRITERION = partial(cross_entropy, reduction="sum", label_smoothing=SMOOTHING)
 
 
 def part(start: int, stop: int) -> Images:
@@ -48,28 +50,25 @@ def training(
     net: nn.Module, *, learned: bool, bfloat16: bool = False, inner_steps: int = 1, truncation: int = 1
 ) -> Training:
     torch.manual_seed(1)
-    sgd = Sgd(momentum=0.9, weight_decay=5e-4, nesterov=True, clip_norm=CLIP)
+    sgd = Sgd.of(momentum=0.9, weight_decay=5e-4, nesterov=True, clip_norm=CLIP)
     augmenter = MatrixAugmenter(6, 8)
-    learner = Outer(
+    learner = OuterLossLearner(
         augmenter,
-        Batches(part(200, 250), BATCH, 1, Share(), CPU),
+        Batches(part(200, 250), BATCH, 1, Workers(), CPU),
         inner_steps=inner_steps,
         truncation=truncation,
-        sgd=sgd,
-        make_optimizer=lambda augmenter: torch.optim.SGD(augmenter.parameters(), 0.0),
-        collective=OneWorker(),
+        optimizer=torch.optim.SGD(augmenter.parameters(), 0.0),
     )
     return Training(
-        Objective(net, label_smoothing=SMOOTHING, bfloat16=bfloat16),
+        Objective(net, CRITERION, bfloat16=bfloat16),
         augmenter if learned else Identity(),
         learner=learner if learned else None,
-        fit=Batches(part(0, 90), BATCH, 0, Share(), CPU),
+        fit=Batches(part(0, 90), BATCH, 0, Workers(), CPU),
         score=part(300, 400),
         score_name="select_accuracy",
         schedule=Schedule(epochs=EPOCHS, lr=0.2, warmup_epochs=1),
         sgd=sgd,
         seed=0,
-        collective=OneWorker(),
     )
 
 
@@ -81,7 +80,7 @@ class GivenDropout(nn.Module):
         self.seed, self.number = seed, 0
 
     def forward(self, x: Tensor) -> Tensor:
-        with dropout_by(Masks(derive(self.seed, "dropout", self.number), Share(), BATCH)):
+        with dropout_by(Masks(derive(self.seed, "dropout", self.number), Workers(), BATCH)):
             return x * dropout(torch.ones_like(x), DROPOUT)
 
 
@@ -141,17 +140,17 @@ def test_bfloat16_is_close_to_float32(truncation: int, make, relative_error) -> 
     run.objective.classifier.train()
     for number in range(3):
         run.step(number)
-    assert isinstance(run.learner, Outer)
+    assert isinstance(run.learner, OuterLossLearner)
     batch = run.learner.batches[0]
     losses, grads = [], []
     for bfloat16 in (False, True):
-        loss = Objective(run.objective.classifier, label_smoothing=SMOOTHING, bfloat16=bfloat16).loss
+        loss = Objective(run.objective.classifier, CRITERION, bfloat16=bfloat16).loss
         outer = loss(run.weights, batch.images / 255, batch.labels, BATCH, None)
         outer_grad = torch.autograd.grad(outer, run.weights)
         assert all(grad.dtype == torch.float32 for grad in (outer, *outer_grad))
         losses.append(float(outer.detach()))
-        problem = InnerProblem(run.problem.augment, loss)
-        grads.append(adjoint_hypergradient(problem, list(run.learner.window), outer_grad, run.sgd, OneWorker()))
+        problem = InnerProblem(run.inputs.augment, loss)
+        grads.append(adjoint_hypergradient(problem, list(run.learner.window), outer_grad, Workers()))
     assert losses[1] == pytest.approx(losses[0], rel=0.01)
     assert 0 < relative_error(grads[1], grads[0]) < 0.2
 

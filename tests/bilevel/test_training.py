@@ -23,22 +23,23 @@ from dabo_ray.augment.geometric import Flip, FlipCrop, RandomAffine
 from dabo_ray.augment.jitter import ColorJitter
 from dabo_ray.augment.learned import Frozen
 from dabo_ray.augment.mixing import CutMix, Mixup
-from dabo_ray.bilevel.collectives import OneWorker
-from dabo_ray.bilevel.inner import Sgd
-from dabo_ray.bilevel.loop import Diverged, Training
+from dabo_ray.bilevel.finite import Diverged
 from dabo_ray.bilevel.objective import Objective
-from dabo_ray.bilevel.outer import Outer
 from dabo_ray.bilevel.schedule import Schedule
+from dabo_ray.bilevel.sgd import Sgd
+from dabo_ray.bilevel.step import OuterLossLearner
+from dabo_ray.bilevel.training import Training
 from dabo_ray.data.images import Images
-from dabo_ray.data.loader import Batches, Share
+from dabo_ray.data.loader import Batches
 from dabo_ray.data.sources import load
 from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.small_cnn import SmallCnn
 from dabo_ray.seeds import derive
+from dabo_ray.workers import Workers
 
 CPU = torch.device("cpu")
 BATCH = 16
-SGD = Sgd(momentum=0.9, weight_decay=5e-4, nesterov=True)
+SGD = Sgd.of(momentum=0.9, weight_decay=5e-4, nesterov=True)
 
 
 def part(start: int, stop: int) -> Images:
@@ -78,27 +79,24 @@ def training(
     outer = None
     if isinstance(augmentation, MatrixAugmenter):
         augmentation.to(device)
-        outer = Outer(
+        outer = OuterLossLearner(
             augmentation,
-            Batches(part(200, 250), BATCH, derive(seed, "outer"), Share(), device),
+            Batches(part(200, 250), BATCH, derive(seed, "outer"), Workers(), device),
             inner_steps=inner_steps,
             truncation=truncation,
-            sgd=SGD,
-            make_optimizer=lambda augmenter: torch.optim.Adam(augmenter.parameters(), 0.01),
-            collective=OneWorker(),
+            optimizer=torch.optim.Adam(augmentation.parameters(), 0.01),
         )
     return Training(
         Objective(network(batch_norm=batch_norm).to(device)),
         augmentation,
         base=base,
         learner=outer,
-        fit=Batches(part(0, 90), BATCH, derive(seed, "fit"), Share(), device),
+        fit=Batches(part(0, 90), BATCH, derive(seed, "fit"), Workers(), device),
         score=part(300, 400),
         score_name=score_name,
         schedule=Schedule(epochs=epochs, lr=lr),
         sgd=SGD,
         seed=seed,
-        collective=OneWorker(),
     )
 
 
@@ -285,7 +283,7 @@ def test_records_hold_the_losses_of_the_epoch() -> None:
     run = training(augmenter(), inner_steps=2)
     for number, record in enumerate(run.epochs(), start=1):
         assert record["epoch"] == number
-        assert record["learning_rate"] == pytest.approx(0.05 * (1 + math.cos(math.pi * (5 * number - 1) / 15)))
+        assert record["lr"] == pytest.approx(0.05 * (1 + math.cos(math.pi * (5 * number - 1) / 15)))
         assert record["outer_loss"] > 0
         assert record["hypergradient_norm"] > 0
         assert all(math.isfinite(value) for value in record.values())
@@ -321,11 +319,11 @@ def test_images_that_are_not_numbers_end_the_run() -> None:
     assert all(math.isfinite(value) for value in found[0].values())
 
 
-@pytest.mark.parametrize("can_look", [True, False])
-def test_the_weights_are_those_before_the_bad_step(can_look: bool) -> None:
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_the_weights_are_those_before_the_bad_step(on_gpu: bool) -> None:
     """Where values cannot be looked at, the rest of the epoch runs on and changes nothing."""
     run, good = training(Broken(8)), training(Identity())
-    run.can_look = can_look
+    run.updates.guard._raises_at_once = not on_gpu
     found, message = run_to_divergence(run)
     assert (len(found), message) == (1, "diverged at epoch 2, step 3")
     good.objective.classifier.train()
@@ -336,13 +334,13 @@ def test_the_weights_are_those_before_the_bad_step(can_look: bool) -> None:
     assert_same(run.objective.buffers.values(), good.objective.buffers.values())
 
 
-@pytest.mark.parametrize("can_look", [True, False])
-def test_a_hypergradient_that_is_not_a_number_does_not_reach_the_augmenter(can_look: bool) -> None:
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_hypergradient_that_is_not_a_number_does_not_reach_the_augmenter(on_gpu: bool) -> None:
     run = training(augmenter())
-    run.can_look = can_look
+    run.updates.guard._raises_at_once = not on_gpu
     assert run.learner is not None
     before = run.learner.theta
-    run.learner.hypergradient = lambda *_: [torch.full_like(part, math.nan) for part in before]  # type: ignore[attr-defined]
+    run.learner.engine = lambda *_: [torch.full_like(part, math.nan) for part in before]  # type: ignore[attr-defined]
     found, message = run_to_divergence(run)
     assert (found, message) == ([], "diverged at epoch 1, step 1")
     assert_same(run.learner.augmenter.parameters(), before)
@@ -358,7 +356,7 @@ def test_too_large_a_step_ends_the_run(learned: bool) -> None:
 
 def test_weights_that_overflow_in_the_last_update_do_not_pass_as_trained() -> None:
     run = training(Identity(), epochs=1, lr=1e38, batch_norm=False)
-    run.inputs.fit = Batches(part(0, 16), BATCH, 0, Share(), CPU)
+    run.inputs.fit = Batches(part(0, 16), BATCH, 0, Workers(), CPU)
     found, message = run_to_divergence(run)
     assert message == "diverged at epoch 1, step 1"
     assert found == []

@@ -11,16 +11,16 @@ from torch.nn.functional import cross_entropy
 
 from dabo_ray.augment.affine import AffineAugmenter
 from dabo_ray.augment.ops import to_unit
-from dabo_ray.bilevel.collectives import OneWorker
-from dabo_ray.bilevel.direct import Direct
-from dabo_ray.bilevel.inner import Sgd
-from dabo_ray.bilevel.loop import Training
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
-from dabo_ray.data.loader import Batches, Share
+from dabo_ray.bilevel.sgd import Sgd
+from dabo_ray.bilevel.training import Training
+from dabo_ray.bilevel.training_loss import TrainingLossLearner
+from dabo_ray.data.loader import Batches
 from dabo_ray.data.sources import load
 from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.workers import Workers
 
 CPU = torch.device("cpu")
 
@@ -29,24 +29,22 @@ def training(budget: float | None, *, epochs: int = 1, inner_steps: int = 1, lr:
     torch.manual_seed(0)
     digits = load("digits", Path()).labelled
     augmenter = AffineAugmenter(6, 8)
-    learner = Direct(
+    learner = TrainingLossLearner(
         augmenter,
         budget=budget,
         inner_steps=inner_steps,
-        make_optimizer=lambda augmenter: torch.optim.SGD(augmenter.parameters(), lr),
-        collective=OneWorker(),
+        optimizer=torch.optim.SGD(augmenter.parameters(), lr),
     )
     return Training(
         Objective(nn.Sequential(Normalize.of(digits.images), SmallCnn((1, 8, 8), 10, width=8))),
         augmenter,
         learner=learner,
-        fit=Batches(digits.take(torch.arange(600)), 64, 0, Share(), CPU),
+        fit=Batches(digits.take(torch.arange(600)), 64, 0, Workers(), CPU),
         score=digits.take(torch.arange(600, 800)),
         score_name="select_accuracy",
         schedule=Schedule(epochs=epochs, lr=0.05),
-        sgd=Sgd(momentum=0.9),
+        sgd=Sgd.of(momentum=0.9),
         seed=0,
-        collective=OneWorker(),
     )
 
 

@@ -6,7 +6,7 @@ import scipy.stats
 import torch
 from torch import nn
 
-from dabo_ray.bilevel.evidence import Evidence
+from dabo_ray.bilevel.signal_to_noise import SignalToNoise
 
 
 def module() -> nn.Module:
@@ -16,7 +16,7 @@ def module() -> nn.Module:
 def test_is_the_t_statistic_of_each_group():
     generator = torch.Generator().manual_seed(0)
     made = module()
-    evidence = Evidence(made)
+    evidence = SignalToNoise(made)
     series = [[torch.randn(w.shape, generator=generator).double() + 0.4 for w in made.parameters()] for _ in range(12)]
     for grads in series:
         evidence.add(grads)
@@ -33,14 +33,14 @@ def test_is_the_t_statistic_of_each_group():
 
 def test_about_one_for_noise():
     generator = torch.Generator().manual_seed(0)
-    evidence = Evidence(nn.ModuleDict({"network": nn.Linear(100, 100, bias=False)}))
+    evidence = SignalToNoise(nn.ModuleDict({"network": nn.Linear(100, 100, bias=False)}))
     for _ in range(50):
         evidence.add([torch.randn(100, 100, generator=generator)])
     assert evidence.take()["hypergradient_snr_network"] == pytest.approx(1, abs=0.05)
 
 
 def test_needs_two_and_begins_anew():
-    evidence = Evidence(module())
+    evidence = SignalToNoise(module())
     grads = [torch.ones_like(weight) for weight in module().parameters()]
     evidence.add(grads)
     assert evidence.take() == {}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dabo_ray.assembly.pools import TEST_FRACTION, make_study_pools
+from dabo_ray.assembly.data import TEST_FRACTION, make_study_pools
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.images import DataError
 
