@@ -23,9 +23,7 @@ from dabo_ray.trials import Trial
 from dabo_ray.workers import Workers
 
 OPTIMIZERS: dict[str, Callable[[Augmenter, AugmenterConfig, int], torch.optim.Optimizer]] = {
-    "shrunk_adam": lambda augmenter, config, num_updates: ShrunkAdam.over(
-        augmenter.groups(config.lr or min(LARGEST_LR, FULL_DISTANCE / num_updates)), num_updates
-    ),
+    "shrunk_adam": lambda augmenter, config, num_updates: ShrunkAdam.for_augmenter(augmenter, num_updates, config.lr),
     "adam": lambda augmenter, config, _: torch.optim.Adam(
         _plain_groups(augmenter, config.lr or 0.01), weight_decay=config.weight_decay
     ),
@@ -34,12 +32,6 @@ OPTIMIZERS: dict[str, Callable[[Augmenter, AugmenterConfig, int], torch.optim.Op
     ),
 }
 """Name in a study file -> optimiser of an augmenter, by the number of its updates."""
-
-FULL_DISTANCE = 80.0
-"""How far `shrunk_adam` would take a logarithm of a spread in a whole training at the largest learning rate ..."""
-
-LARGEST_LR = 0.1
-"""... at which no update changes a spread by more than this, however few there are."""
 
 ENGINES: dict[str, Engine] = {"adjoint": adjoint_hypergradient, "unrolled": unrolled_hypergradient}
 

@@ -8,6 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dabo_ray.augment.learned import Augmenter
+
+FULL_DISTANCE = 80.0
+"""How far a logarithm of a spread could go in a whole training at the largest learning rate ..."""
+
+LARGEST_LR = 0.1
+"""... at which no update changes a spread by more than this, however few there are."""
+
 MEMORY = 0.025
 """Part of all updates over which the gradient is averaged to tell a signal from noise."""
 
@@ -57,6 +65,18 @@ class ShrunkAdam(torch.optim.Optimizer):
             raise ValueError(f"lr and prior must be >= 0 and betas in [0, 1), got {lr}, {prior} and {betas}")
         defaults = {"lr": lr, "betas": betas, "eps": eps, "prior": prior, "pooled": False, "log_spread": False}
         super().__init__(params, defaults)
+
+    @classmethod
+    def for_augmenter(cls, augmenter: Augmenter, num_updates: int, lr: float | None = None) -> ShrunkAdam:
+        """For an augmenter, with memories that are parts of its training.
+
+        Args:
+            augmenter: whose weights are learned.
+            num_updates: of the augmenter in the whole training, >= 1.
+            lr: None: 80 / `num_updates`, but 0.1 at most, so that a spread can go as far in a short training as in a
+                long one.
+        """
+        return cls.over(augmenter.groups(lr or min(LARGEST_LR, FULL_DISTANCE / num_updates)), num_updates)
 
     @classmethod
     def over(cls, groups: list[dict[str, Any]], num_updates: int) -> ShrunkAdam:

@@ -1,0 +1,246 @@
+"""BilevelStep: learned augmentation in a training loop of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.ops import to_unit
+from dabo_ray.bilevel.dropout import Masks
+from dabo_ray.bilevel.estimator import Estimator
+from dabo_ray.bilevel.hypergradient import InnerStep
+from dabo_ray.bilevel.objective import Objective
+from dabo_ray.bilevel.schedule import lr_factor
+from dabo_ray.bilevel.sgd import Differentiate, Tensors
+from dabo_ray.bilevel.shrunk_adam import ShrunkAdam
+from dabo_ray.bilevel.step import OuterLossLearner, Updates
+from dabo_ray.bilevel.torch_sgd import TorchSgd, assign_buffers
+from dabo_ray.data.loader import Batch
+from dabo_ray.seeds import derive
+from dabo_ray.workers import Workers
+
+DEFAULT_UPDATES = 1000
+"""Of the augmenter in a training of unknown length."""
+
+
+class BilevelStep:
+    """A training step of a classifier that learns its augmentation too (DABO, Mounsaveng et al. 2021, algorithm 1).
+
+    In the place of forward pass, backward pass and `optimizer.step()`: the classifier takes an SGD step on augmented
+    training images; every `inner_steps` steps the gradient of the loss on outer images at the updated weights flows
+    back through the latest `truncation` steps to the augmenter, and updates it. Outer images are a part of the training
+    data that the classifier is not trained on; they must not be those that the result is judged by.
+
+    Weights, running statistics and momentum are where torch keeps them, in `model` and `optimizer`, after every step:
+    evaluate, save and load them as ever, and step any scheduler of the optimizer's learning rate. The model is in the
+    mode that it is put in: call `model.train()`.
+
+    Args:
+        model: classifier from images (B, C, H, W) to what `loss` takes, such as class scores. What is done to images
+            before it, as normalisation, belongs into it: the augmenter needs images in [0, 1]. All its randomness must
+            be that of `nn.Dropout`.
+        optimizer: torch.optim.SGD of parameters of the model, with any groups, momentum, nesterov and weight decay.
+        augmenter: changed in place; on the device of the model.
+        inner_steps: classifier steps between two augmenter updates (M), >= 1. More cost less.
+        truncation: latest classifier steps that the hypergradient flows through (K), >= 1. Each costs another pass that
+            is differentiated twice.
+        loss: (what the model gives, labels) -> mean over the images, a scalar.
+        augmenter_optimizer: of the augmenter's weights; None: `ShrunkAdam.for_augmenter`, whose learning rate is
+            annealed to zero if `total_steps` is known.
+        total_steps: classifier steps of the whole training; None: unknown.
+        differentiate: `direction`: where a step points, with its length as given; `update`: all of it, as published.
+        antithetic: differentiate with each image's noise and with the opposite noise: less noise in the hypergradient,
+            for the cost of the images twice. With `False` and `mixed_batch_fraction=1` it is that of the very step
+            done, whose pass it shares.
+        mixed_batch_fraction: part of a batch, in (0, 1], that is differentiated twice; the batch must be shuffled.
+        clip_norm: largest norm of the classifier's gradient, as torch.nn.utils.clip_grad_norm_; None: any.
+        seed: of the augmentation's noise and of dropout.
+
+    Raises:
+        ValueError: an argument is out of its range, or the optimizer is none of these.
+
+    Example:
+        >>> import torch
+        >>> from dabo_ray import AffineAugmenter, BilevelStep
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        >>> trainer = BilevelStep(model, optimizer, AffineAugmenter())
+        >>> images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
+        >>> losses = trainer.step(images[:8], labels[:8], images[8:], labels[8:])
+        >>> sorted(losses)
+        ['hypergradient_norm', 'outer_loss', 'train_loss']
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.SGD,
+        augmenter: Augmenter,
+        *,
+        inner_steps: int = 1,
+        truncation: int = 1,
+        loss: Callable[[Any, Tensor], Tensor] = cross_entropy,
+        augmenter_optimizer: torch.optim.Optimizer | None = None,
+        total_steps: int | None = None,
+        differentiate: Differentiate = "direction",
+        antithetic: bool = True,
+        mixed_batch_fraction: float = 1.0,
+        clip_norm: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        _check(inner_steps, truncation, total_steps, differentiate, mixed_batch_fraction, clip_norm)
+        self.model = model
+        self.augmenter = augmenter
+        self.steps = 0
+        """Classifier steps so far."""
+        self._loss = loss
+        self._seed = seed
+        self._sgd = TorchSgd(model, optimizer, clip_norm, differentiate)
+        self._device, self._dtype = self._sgd.parameters[0].device, self._sgd.parameters[0].dtype
+        if (found := next(augmenter.parameters()).device) != self._device:
+            raise ValueError(f"the augmenter is on {found}, the model on {self._device}; move it: augmenter.to(device)")
+        self._objective = Objective(model, self._criterion, names=self._sgd.names)
+        self._outer: dict[int, Batch] = {}
+        num_updates = DEFAULT_UPDATES if total_steps is None else max(1, total_steps // inner_steps)
+        is_annealed = augmenter_optimizer is None and total_steps is not None
+        estimator = Estimator(
+            workers=Workers(),
+            fraction=mixed_batch_fraction,
+            antithetic=augmenter.mirrored if antithetic else None,
+        )
+        self._learner = OuterLossLearner(
+            augmenter,
+            self._outer,
+            inner_steps=inner_steps,
+            truncation=truncation,
+            optimizer=augmenter_optimizer or ShrunkAdam.for_augmenter(augmenter, num_updates),
+            lr_factor=(lambda update: lr_factor("cosine", min(update / num_updates, 1.0))) if is_annealed else None,
+            estimator=estimator if antithetic or mixed_batch_fraction < 1 else None,
+        )
+        self._updates = Updates(self._objective, self._augment, self._learner, workers=Workers(), device=self._device)
+
+    def step(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        outer_images: Tensor | None = None,
+        outer_labels: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """One step of the classifier and, every `inner_steps` steps, an update of the augmenter.
+
+        Args:
+            images: (B, C, H, W) to train on, C = 1 or 3: uint8, or floating point in [0, 1]; on any device.
+            labels: (B,) classes, or what `loss` takes.
+            outer_images: (B', C, H, W), as `images`; needed only when an update is due.
+            outer_labels: of the outer images.
+
+        Returns:
+            `train_loss`; after an update of the augmenter also `outer_loss` and `hypergradient_norm`: scalars on the
+            device, which nothing has waited for.
+
+        Raises:
+            ValueError: images of another shape or type, or no outer images where an update is due.
+            Diverged: on the CPU, where a loss or gradient is not finite; elsewhere see `raise_if_diverged`.
+        """
+        if self._learner.is_due_after(self.steps):
+            if outer_images is None or outer_labels is None:
+                raise ValueError(
+                    f"the augmenter is due for its update after step {self.steps} (inner_steps is "
+                    f"{self._learner.inner_steps}); give outer images and labels, in every step for simplicity"
+                )
+            self._outer[self._learner.updates] = self._batch(outer_images, outer_labels)
+        step = self._inner_step(self._batch(images, labels))
+        self._objective.buffers = dict(self.model.named_buffers())
+        updated, found = self._updates.make(self.steps, step, self._sgd.velocity())
+        self._sgd.keep(updated.weights, updated.velocity)
+        assign_buffers(self.model, self._objective.buffers)
+        self._outer.clear()
+        self.steps += 1
+        return found
+
+    def raise_if_diverged(self) -> None:
+        """Looks at a GPU, which is not looked at in every step; once per epoch is enough.
+
+        Raises:
+            Diverged: a loss or a gradient was not finite. Nothing has moved since.
+        """
+        self._updates.guard.raise_if_diverged()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What model and optimizer do not have: the augmenter, its optimiser, the count of steps.
+
+        For `truncation` > 1 the first updates after loading flow through fewer steps.
+        """
+        return self._learner.state_dict() | {"steps": self.steps, "window": []}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from `state_dict`."""
+        self._learner.load_state_dict(state)
+        self.steps = state["steps"]
+
+    def _batch(self, images: Tensor, labels: Tensor) -> Batch:
+        images = images.to(self._device, non_blocking=True)
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise ValueError(f"got images of shape {tuple(images.shape)}; give (B, C, H, W) with 1 or 3 channels")
+        if len(images) != len(labels):
+            raise ValueError(f"got {len(images)} images and {len(labels)} labels; give a label for each image")
+        if images.dtype == torch.uint8:
+            images = to_unit(images)
+        elif not images.is_floating_point():
+            raise ValueError(f"got images of {images.dtype}; give uint8, or floating point in [0, 1]")
+        elif self.steps == 0 and not (images.min() >= 0 and images.max() <= 1):
+            # Once: it waits for the device.
+            low, high = images.min().item(), images.max().item()
+            raise ValueError(
+                f"got images from {low:.3g} to {high:.3g}; give values in [0, 1] and normalise them in the model"
+            )
+        return Batch(images.to(self._dtype), labels.to(self._device, non_blocking=True), len(images))
+
+    def _inner_step(self, batch: Batch) -> InnerStep:
+        generator = torch.Generator().manual_seed(derive(self._seed, "augment", self.steps))
+        like = self._learner.theta[0]
+        drawn = (part.to(like, non_blocking=True) for part in self.augmenter.draw(batch.size, generator))
+        has_dropout = self._objective.has_dropout
+        return InnerStep(
+            weights=self._sgd.weights(),
+            theta=self._learner.theta,
+            images=batch.images,
+            labels=batch.labels,
+            params=(*drawn, *self.augmenter.context(batch.images, batch.labels)),
+            size=batch.size,
+            sgd=self._sgd.rule(),
+            masks=Masks(derive(self._seed, "dropout", self.steps), Workers(), batch.size) if has_dropout else None,
+        )
+
+    def _augment(self, theta: Tensors, images: Tensor, params: tuple[Tensor, ...]) -> Tensor:
+        names = [name for name, _ in self.augmenter.named_parameters()]
+        augmented: Tensor = functional_call(self.augmenter, dict(zip(names, theta, strict=True)), (images, *params))
+        return augmented
+
+    def _criterion(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return self._loss(scores, labels) * len(labels)
+
+
+def _check(
+    inner_steps: int,
+    truncation: int,
+    total_steps: int | None,
+    differentiate: str,
+    mixed_batch_fraction: float,
+    clip_norm: float | None,
+) -> None:
+    for name, count in (("inner_steps", inner_steps), ("truncation", truncation), ("total_steps", total_steps)):
+        if count is not None and count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+    if differentiate not in ("direction", "update"):
+        raise ValueError(f"differentiate must be 'direction' or 'update', got {differentiate!r}")
+    if not 0 < mixed_batch_fraction <= 1:
+        raise ValueError(f"mixed_batch_fraction must be in (0, 1], got {mixed_batch_fraction}")
+    if clip_norm is not None and clip_norm <= 0:
+        raise ValueError(f"clip_norm must be over 0, got {clip_norm}; None: no limit")
