@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from dabo_ray.assembly import make_study_pools, make_training
 from dabo_ray.assembly.augmentation import make_augmenter
 from dabo_ray.assembly.learner import OPTIMIZERS
-from dabo_ray.config.schema import AugmenterConfig, BilevelConfig
+from dabo_ray.bilevel.hypergradient import plain_gradient
+from dabo_ray.bilevel.step import OuterLossLearner
+from dabo_ray.config.schema import AugmenterConfig, BilevelConfig, StudyConfig
+from dabo_ray.trials import Phase, Trial
 
 
 def optimizer_of(num_updates: int = 1000, **settings: Any) -> torch.optim.Optimizer:
@@ -44,3 +50,39 @@ def test_a_training_takes_as_much_evidence_as_it_needs(num_steps: int, inner_ste
     assert (bilevel.inner_steps, bilevel.mixed_batch_fraction) == (inner_steps, fraction)
     given = BilevelConfig(inner_steps=3, mixed_batch_fraction=0.125)
     assert given.for_training(num_steps) == given
+
+
+def trial(method: str) -> Trial:
+    return Trial(name="t", phase=Phase.SEARCH, arm=method, method=method, seed=1, epochs=1)
+
+
+@pytest.mark.parametrize(("given", "is_antithetic"), [([], True), (["bilevel.antithetic=false"], False)])
+def test_second_derivatives_are_taken_with_the_opposite_noise_too(
+    given: list[str], is_antithetic: bool, make_study: Callable[..., StudyConfig]
+):
+    study = make_study("bilevel.mixed_batch_fraction=0.5", *given)
+    training = make_training(study, trial("learned"), make_study_pools(study))
+    assert isinstance(training.learner, OuterLossLearner) and training.learner.estimator is not None
+    step = training.inputs.step(0, training.weights, training.learner.theta)
+    half = step.size // 2
+    stand_in = training.learner.estimator(step)
+    (drawn,) = stand_in.params
+    assert torch.equal(drawn[:half], step.params[0][:half])
+    assert len(drawn) == (2 * half if is_antithetic else half)
+    assert torch.equal(drawn[half:], -step.params[0][:half] if is_antithetic else drawn[:0])
+
+
+@pytest.mark.parametrize(("method", "rises"), [("stn", False), ("adversarial", True)])
+def test_an_adversarial_augmenter_raises_the_training_loss_and_a_spatial_transformer_lowers_it(
+    method: str, rises: bool, make_study: Callable[..., StudyConfig]
+):
+    study = make_study(
+        "augmenter={optimizer: sgd, lr: 0.1, budget: 10.0}", "bilevel.inner_steps=1", "baselines=[stn, adversarial]"
+    )
+    training = make_training(study, trial(method), make_study_pools(study))
+    assert training.learner is not None
+    step = training.inputs.step(0, training.weights, training.learner.theta)
+    before = plain_gradient(training.updates.problem, step)[0]
+    training.step(0)
+    after = plain_gradient(training.updates.problem, replace(step, theta=training.learner.theta))[0]
+    assert bool(after > before) == rises
