@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,10 @@ from torch import Tensor
 
 from dabo_ray.data.decode import Decoder
 from dabo_ray.data.images import DataError
-from dabo_ray.data.tables import Table
+
+if TYPE_CHECKING:
+    # A training loop of its own with images in memory needs no pyarrow.
+    from dabo_ray.data.tables import Table
 
 WINDOW = 32
 """Row groups whose rows are mixed with each other."""
