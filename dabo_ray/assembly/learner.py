@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dabo_ray.assembly.augmentation import ADVERSARIAL
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.direct import Direct
 from dabo_ray.bilevel.estimator import Estimator
@@ -106,7 +106,7 @@ def make_estimator(config: BilevelConfig, augmenter: Augmenter, share: Share) ->
     assert config.mixed_batch_fraction is not None
     if config.mixed_batch_fraction == 1 and not config.antithetic:
         return None
-    mirrored = augmenter.mirrored if config.antithetic else None
+    mirrored = augmenter.antithetic if config.antithetic else None
     return Estimator(share=share, fraction=config.mixed_batch_fraction, mirrored=mirrored)
 
 

@@ -7,8 +7,9 @@ import torch
 from dabo_ray.assembly.augmentation import make_augmentation, make_base
 from dabo_ray.assembly.classifier import make_classifier, make_schedule, make_sgd
 from dabo_ray.assembly.learner import make_learner
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import FixedAugmentation
-from dabo_ray.augment.learned import Augmenter, Frozen
+from dabo_ray.augment.frozen import FrozenAugmenter
 from dabo_ray.bilevel.collectives import Collective, OneWorker
 from dabo_ray.bilevel.loop import Training
 from dabo_ray.bilevel.objective import Objective
@@ -50,7 +51,7 @@ def make_training(
     )
     if trial.method == FROZEN:
         assert learned is not None
-        augmentation: FixedAugmentation | Augmenter = Frozen(learned.to(device))
+        augmentation: FixedAugmentation | Augmenter = FrozenAugmenter(learned.to(device))
     else:
         augmentation = make_augmentation(study, trial.method, trial.seed, device, pools.num_classes)
     sgd = make_sgd(config, study.bilevel)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.automated import autoaugment_space
-from dabo_ray.augment.fixed import OnLevels, Params
-from dabo_ray.augment.operations import OPERATIONS, apply_chain, look_up
+from dabo_ray.augment.autoaugment_operations import OPERATIONS, apply_chain, look_up
+from dabo_ray.augment.fixed import Params, Uint8Augmentation
+from dabo_ray.augment.randaugment import autoaugment_space
 
 LEVELS = 10
 """Magnitudes of the published policies, from 0 to 9."""
@@ -98,7 +98,7 @@ POLICIES = {
 """Data set -> sub-policies, one a line: two operations, each with its probability and level (`-`: it has none)."""
 
 
-class AutoAugment(OnLevels):
+class AutoAugment(Uint8Augmentation):
     """One sub-policy of two operations for each image, drawn uniformly; equals torchvision's transform.
 
     Args:

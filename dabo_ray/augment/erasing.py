@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.fixed import FixedAugmentation, Moving, Params, check_batch, check_levels
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.fixed import AnyDtypeAugmentation, FixedAugmentation, Params, check_batch, check_uint8
+from dabo_ray.augment.functional import to_unit
 
 ATTEMPTS = 10
 """Rectangles that are tried for an image before it stays whole, as in torchvision."""
 
 
-class Cutout(Moving):
+class Cutout(AnyDtypeAugmentation):
     """Blacken a square whose centre is any pixel; what lies outside the image is lost.
 
     Args:
@@ -30,7 +30,7 @@ class Cutout(Moving):
         """The centre, in [0, 1) of height and width."""
         return (torch.rand(num_images, 2, generator=generator, dtype=torch.float64),)
 
-    def move(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Blacken a square of each image."""
         (centres,) = params
         sides = torch.tensor(images.shape[-2:])
@@ -76,9 +76,9 @@ class RandomErasing(FixedAugmentation):
         painted = self._painted(images, params)
         return self._filled(images * (1 - painted), painted)
 
-    def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
+    def apply_uint8(self, levels: Tensor, params: Params) -> Tensor:
         """`apply` to levels, which are blackened first: a quarter of the memory."""
-        check_levels(levels, params)
+        check_uint8(levels, params)
         painted = self._painted(levels, params)
         return self._filled(to_unit(levels * (1 - painted)), painted)
 

@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from dabo_ray.augment.augmenters import AUGMENTERS, name_of
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.registry import AUGMENTERS, name_of
 from dabo_ray.storage.atomic import write_atomically
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dabo_ray.augment.autoaugment_operations import OPERATIONS, apply_chain
 from dabo_ray.augment.erasing import inside
-from dabo_ray.augment.fixed import OnLevels, Params
-from dabo_ray.augment.operations import OPERATIONS, apply_chain
+from dabo_ray.augment.fixed import Params, Uint8Augmentation
 
 SubPolicy = Sequence[tuple[str, float, float]]
 """Operations one after the other: a key of `KINDS`, a probability and a level, both in [0, 1]."""
@@ -57,7 +57,7 @@ FILL = (125, 123, 114)
 _CODES = {name: code for code, name in enumerate((*OPERATIONS, "Cutout"))}
 
 
-class PolicyAugmentation(OnLevels):
+class FastAutoAugment(Uint8Augmentation):
     """One sub-policy for each image, drawn uniformly.
 
     Warps take the nearest pixel, as PIL's do. Brightness to sharpness are torchvision's, within a grey level of PIL's.

@@ -1,4 +1,4 @@
-"""Hand-made geometric augmentation: mirroring, cropping, affine maps."""
+"""Fixed geometric augmentation: flips, crops, affine maps."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from dabo_ray.augment import ops
-from dabo_ray.augment.fixed import FixedAugmentation, Moving, Params, check_batch
+from dabo_ray.augment import functional as F
+from dabo_ray.augment.fixed import AnyDtypeAugmentation, FixedAugmentation, Params, check_batch
 
 
-class Flip(Moving):
+class Flip(AnyDtypeAugmentation):
     """Mirror every second image, on average: left to right, or upside down."""
 
     def __init__(self, *, vertical: bool = False) -> None:
@@ -20,16 +20,16 @@ class Flip(Moving):
         """Whether to mirror."""
         return (torch.rand(num_images, generator=generator) < 0.5,)
 
-    def move(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Mirror the chosen images."""
         (mirrored,) = params
         rows = mirrored.nonzero().squeeze(1).to(images.device)
         output = images.detach().clone(memory_format=torch.contiguous_format)
-        ops.put(output, rows, output.index_select(0, rows).flip(self.axis))
+        F.put(output, rows, output.index_select(0, rows).flip(self.axis))
         return output
 
 
-class Crop(Moving):
+class Crop(AnyDtypeAugmentation):
     """Pad with zeros and crop to the old size at random.
 
     Args:
@@ -43,7 +43,7 @@ class Crop(Moving):
         """Where to crop, in [0, 1) of the room there is along y and x."""
         return (torch.rand(num_images, 2, generator=generator),)
 
-    def move(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Crop each image."""
         (corners,) = params
         margin_y, margin_x = (side // 8 if self.padding is None else self.padding for side in images.shape[-2:])
@@ -62,7 +62,7 @@ class Crop(Moving):
         return chosen.as_strided(images.shape, (length, of_channel, of_row, 1)).contiguous()
 
 
-class FlipCrop(Moving):
+class FlipCrop(AnyDtypeAugmentation):
     """The CIFAR recipe: `Crop`, then `Flip`."""
 
     def __init__(self, *, padding: int | None = None) -> None:
@@ -72,10 +72,10 @@ class FlipCrop(Moving):
         """Where to crop and whether to mirror."""
         return self.crop.draw(num_images, generator) + self.flip.draw(num_images, generator)
 
-    def move(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Crop each image and mirror the chosen ones."""
         corners, mirrored = params
-        return self.flip.move(self.crop.move(images, (corners,)), (mirrored,))
+        return self.flip.transform(self.crop.transform(images, (corners,)), (mirrored,))
 
 
 class RandomAffine(FixedAugmentation):
@@ -115,8 +115,8 @@ class RandomAffine(FixedAugmentation):
         check_batch(images, params)
         angles, shifts, scales = params
         height, width = images.shape[-2:]
-        matrix = ops.rotation_matrix(angles)[:, :, :2] / scales[:, None, None]
+        matrix = F.rotation_matrix(angles)[:, :, :2] / scales[:, None, None]
         # out(p) = image(matrix (p - shift)), in pixels about the centre.
         offset = -matrix @ (shifts * torch.tensor([width, height]))[:, :, None]
-        theta = ops.theta_of(torch.cat((matrix, offset), dim=2), height, width)
-        return ops.affine_warp(images, theta.to(images)).clamp(0, 1)
+        theta = F.theta_of(torch.cat((matrix, offset), dim=2), height, width)
+        return F.affine_warp(images, theta.to(images)).clamp(0, 1)

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from dabo_ray.augment.erasing import inside
-from dabo_ray.augment.fixed import FixedAugmentation, Moving, Params, check_batch
-from dabo_ray.augment.ops import per_image
+from dabo_ray.augment.fixed import AnyDtypeAugmentation, FixedAugmentation, Params, check_batch
+from dabo_ray.augment.functional import per_image
 
 
 class Mixup(FixedAugmentation):
@@ -43,7 +43,7 @@ class Mixup(FixedAugmentation):
         return mixed_labels(labels, self.num_classes, params[0].to(images.device, torch.float32))
 
 
-class CutMix(Moving):
+class CutMix(AnyDtypeAugmentation):
     """A rectangle of the partner in each image, with an area of 1 - share, share from Beta(alpha, alpha).
 
     The rectangle's centre is any pixel; what lies outside the image is lost, and the labels follow what is left.
@@ -63,7 +63,7 @@ class CutMix(Moving):
         share = dirichlet(self.alpha, num_images, 2, generator)[:, 0]
         return share, torch.rand(num_images, 2, generator=generator, dtype=torch.float64)
 
-    def move(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Paste a rectangle of the image before into each image."""
         pasted = inside(*_rectangle(images, params), images)
         return (images * (1 - pasted)).add_(images.roll(1, 0) * pasted)

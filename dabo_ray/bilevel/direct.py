@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, Loss
 from dabo_ray.bilevel.inner import Tensors

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.evidence import Evidence
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, Loss

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.learned import Augmenter
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.collectives import Collective
 from dabo_ray.bilevel.estimator import Estimator
 from dabo_ray.bilevel.hypergradient import (

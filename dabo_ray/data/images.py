@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.ops import affine_warp
+from dabo_ray.augment.functional import affine_warp
 
 CHUNK = 1024
 """Images that are read, moved or counted at a time."""

@@ -20,9 +20,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
-from dabo_ray.augment.augmenters import AUGMENTERS, name_of
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.export import FORMAT_VERSION, HEADER_KEY, load, load_augmenter, save
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.registry import AUGMENTERS, name_of
 from dabo_ray.augment.transform import LearnedTransform
 
 Maker = type[Augmenter]
@@ -53,8 +53,8 @@ def picture(*shape: int) -> Tensor:
 
 def direct(transform: LearnedTransform, images: Tensor, seed: int, *context: Tensor):
     """What the transform should do to a batch of unit images, by the augmenter itself."""
-    (drawn,) = transform.augmenter.draw(len(images), seeded(seed))
-    return transform.augmenter(images, drawn, *context)
+    (draws,) = transform.augmenter.draw(len(images), seeded(seed))
+    return transform.augmenter(images, draws, *context)
 
 
 @pytest.mark.parametrize("conditioning", ["none", "class", "image"])

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from dabo_ray.augment.augmix import AugMix
 from dabo_ray.augment.autoaugment import AutoAugment
-from dabo_ray.augment.automated import RandAugment, TrivialAugmentWide
+from dabo_ray.augment.color_jitter import ColorJitter
 from dabo_ray.augment.erasing import Cutout, RandomErasing
-from dabo_ray.augment.fast_autoaugment import KINDS, PolicyAugmentation
+from dabo_ray.augment.fast_autoaugment import KINDS, FastAutoAugment
 from dabo_ray.augment.fixed import Compose, FixedAugmentation, Identity
 from dabo_ray.augment.geometric import Crop, Flip, FlipCrop, RandomAffine
-from dabo_ray.augment.jitter import ColorJitter
 from dabo_ray.augment.mixing import CutMix, Mixup
+from dabo_ray.augment.randaugment import RandAugment, TrivialAugmentWide
 
 BY_ITSELF: dict[str, FixedAugmentation] = {
     "none": Identity(),
@@ -29,7 +29,7 @@ BY_ITSELF: dict[str, FixedAugmentation] = {
     "randaugment": RandAugment(),
     "trivialaugment": TrivialAugmentWide(),
     "augmix": AugMix(),
-    "policy": PolicyAugmentation([[(name, 0.5, 0.7)] for name in KINDS]),
+    "policy": FastAutoAugment([[(name, 0.5, 0.7)] for name in KINDS]),
     "compose": Compose([FlipCrop(), ColorJitter(), Cutout()]),
 }
 """These look at each image by itself."""
@@ -71,7 +71,7 @@ def test_levels_are_images(noise, name: str, shape: tuple[int, ...]) -> None:
     levels = noise(*shape).to(torch.uint8)
     before = levels.clone()
     params = MADE[name].draw(len(levels), seeded())
-    output = MADE[name].apply_levels(levels, params)
+    output = MADE[name].apply_uint8(levels, params)
     assert torch.equal(output, MADE[name].apply(levels / 255, params))
     labels = torch.arange(len(levels)) % 10
     assert torch.equal(MADE[name].targets(labels, levels, params), MADE[name].targets(labels, levels / 255, params))
@@ -81,11 +81,11 @@ def test_levels_are_images(noise, name: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", MADE)
 def test_how_images_lie_in_memory_does_not_matter(noise, name: str) -> None:
     levels, params = noise(16, 3, 12, 20), MADE[name].draw(16, seeded())
-    expected, expected_of_levels = MADE[name].apply(levels / 255, params), MADE[name].apply_levels(levels, params)
+    expected, expected_of_levels = MADE[name].apply(levels / 255, params), MADE[name].apply_uint8(levels, params)
     channels_last = levels.to(memory_format=torch.channels_last)
     every_second_column = levels.repeat_interleave(2, dim=3)[..., ::2]
     for same in (channels_last, every_second_column):
-        assert torch.equal(MADE[name].apply_levels(same, params), expected_of_levels)
+        assert torch.equal(MADE[name].apply_uint8(same, params), expected_of_levels)
         images = torch.empty_like(same, dtype=torch.float32).copy_(same / 255)
         torch.testing.assert_close(MADE[name].apply(images, params), expected)
 
@@ -93,13 +93,13 @@ def test_how_images_lie_in_memory_does_not_matter(noise, name: str) -> None:
 @pytest.mark.parametrize("name", MADE)
 def test_no_images_give_none(name: str) -> None:
     levels = torch.zeros(0, 3, 8, 8, dtype=torch.uint8)
-    assert MADE[name].apply_levels(levels, MADE[name].draw(0, seeded())).shape == levels.shape
+    assert MADE[name].apply_uint8(levels, MADE[name].draw(0, seeded())).shape == levels.shape
 
 
 @pytest.mark.parametrize("name", MADE)
 def test_only_bytes_are_levels(name: str) -> None:
     with pytest.raises(ValueError, match="give a uint8 batch"):
-        MADE[name].apply_levels(torch.rand(4, 3, 8, 8), MADE[name].draw(4, seeded()))
+        MADE[name].apply_uint8(torch.rand(4, 3, 8, 8), MADE[name].draw(4, seeded()))
 
 
 @pytest.mark.parametrize("name", [name for name in MADE if name != "none"])

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.multiprocessing.spawn import spawn
 
-from dabo_ray.augment.affine import MatrixAugmenter
+from dabo_ray.augment.affine import AffineMatrixAugmenter
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Identity
 from dabo_ray.augment.geometric import Flip, FlipCrop
-from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.collectives import Collective, OneWorker, ProcessGroup
 from dabo_ray.bilevel.direct import Direct
 from dabo_ray.bilevel.estimator import Estimator
@@ -38,7 +38,7 @@ WORKERS = 2
 SGD = Sgd(momentum=0.9, weight_decay=5e-4)
 
 
-class Float64Affine(MatrixAugmenter):
+class Float64Affine(AffineMatrixAugmenter):
     """float64, so that the order of summation does not hide a missing term."""
 
     def draw(self, num_images, generator):
@@ -91,7 +91,7 @@ def training(
             truncation=truncation,
             sgd=sgd,
             hypergradient=hypergradient,
-            estimator=Estimator(share=share, fraction=0.5, mirrored=augmenter.mirrored) if estimate else None,
+            estimator=Estimator(share=share, fraction=0.5, mirrored=augmenter.antithetic) if estimate else None,
             **shared,
         )
     return Training(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dabo_ray.augment.affine import AffineAugmenter
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.collectives import OneWorker
 from dabo_ray.bilevel.direct import Direct
 from dabo_ray.bilevel.inner import Sgd

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dabo_ray.augment import ops
+from dabo_ray.augment import functional as F
 from dabo_ray.augment.fixed import FixedAugmentation, Params, check_batch
 
-_OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (ops.brightness, ops.contrast, ops.saturation, ops.hue)
+_OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (F.brightness, F.contrast, F.saturation, F.hue)
 
 
 class ColorJitter(FixedAugmentation):
@@ -53,5 +53,5 @@ class ColorJitter(FixedAugmentation):
             changed = images.index_select(0, group)
             for number in numbers:
                 changed = _OPERATIONS[number](changed, factors[number])
-            ops.put(output, group, changed.contiguous())
+            F.put(output, group, changed.contiguous())
         return output

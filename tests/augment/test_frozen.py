@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dabo_ray.augment.augmenter_file import AugmenterFileError, read_frozen
-from dabo_ray.augment.augmenters import AUGMENTERS
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.export import HEADER_KEY, load, save
 from dabo_ray.augment.fixed import Compose
+from dabo_ray.augment.frozen import AugmenterFileError, read_frozen
 from dabo_ray.augment.geometric import Flip
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.registry import AUGMENTERS
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -54,7 +54,7 @@ def test_in_a_composition_it_takes_levels_and_what_comes_before_it(tmp_path: Pat
         expected = levels.float() / 255
         for step in steps:
             expected = step.apply(expected, step.draw(len(levels), generator))
-        assert torch.allclose(composed.apply_levels(levels, params), expected, atol=1e-6)
+        assert torch.allclose(composed.apply_uint8(levels, params), expected, atol=1e-6)
 
 
 def test_weights_move_with_a_composition(tmp_path: Path):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dabo_ray.augment.affine import AffineAugmenter
-from dabo_ray.augment.augmenters import AUGMENTERS, name_of
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.registry import AUGMENTERS, name_of
 from dabo_ray.config.schema import AugmenterConfig
 from dabo_ray.config.schema.training import OPERATIONS
 
@@ -121,18 +121,18 @@ def test_gradients_equal_finite_differences(name, form) -> None:
 @pytest.mark.parametrize("name", AUGMENTERS)
 def test_no_noise_is_no_change(name, form) -> None:
     augmenter, images = made(name, form), pictures()
-    drawn, *context = params_for(augmenter, images)
-    drawn.zero_()
-    torch.testing.assert_close(augmenter(images, drawn, *context), images, atol=1e-6, rtol=0)
+    draws, *context = params_for(augmenter, images)
+    draws.zero_()
+    torch.testing.assert_close(augmenter(images, draws, *context), images, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("name", "form"), CASES)
 def test_mirrored_draws_negate_the_noise_alone(name, form) -> None:
     augmenter, images = made(name, form), pictures()
     params = params_for(augmenter, images)
-    there = augmenter.mirrored(params)
+    there = augmenter.antithetic(params)
     assert torch.equal(there[0][:, : augmenter.noise], -params[0][:, : augmenter.noise])
-    assert all(torch.equal(a, b) for a, b in zip(augmenter.mirrored(there), params, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(augmenter.antithetic(there), params, strict=True))
     if augmenter.centred:
         count = len(augmenter.used)
         torch.testing.assert_close(augmenter.raw(*there)[:, :count], -augmenter.raw(*params)[:, :count])
@@ -234,26 +234,26 @@ def test_published_affine_color_network() -> None:
 
 def test_dropout_leaves_out_its_part_of_the_units_and_keeps_the_mean() -> None:
     augmenter = AUGMENTERS["affine_matrix"](6, [50, 30], dropout=0.25, centred=False)
-    (drawn,) = augmenter.draw(2000, seeded())
-    first, second = augmenter._dropout_masks(drawn)
+    (draws,) = augmenter.draw(2000, seeded())
+    first, second = augmenter._dropout_masks(draws)
     assert (first.shape, second.shape) == ((2000, 50), (2000, 30))
     for mask in (first, second):
         torch.testing.assert_close(mask.unique(), torch.tensor([0, 4 / 3]))
         assert float((mask == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
     into, between, last = [layer for layer in augmenter.network if isinstance(layer, torch.nn.Linear)]
-    hidden = (drawn[:, :6] @ into.weight.T + into.bias).relu() * first
+    hidden = (draws[:, :6] @ into.weight.T + into.bias).relu() * first
     hidden = (hidden @ between.weight.T + between.bias).relu() * second
     expected = hidden @ last.weight.T + last.bias
-    torch.testing.assert_close(augmenter.raw(drawn), expected)
+    torch.testing.assert_close(augmenter.raw(draws), expected)
 
 
 def test_the_class_sets_the_spread() -> None:
     augmenter = AffineAugmenter(conditioning="class", num_classes=2)
     with torch.no_grad():
         augmenter.class_log_spread[1, 0] = 1.0
-    (drawn,) = augmenter.draw(5000, seeded())
+    (draws,) = augmenter.draw(5000, seeded())
     spreads = [
-        augmenter.coordinates(drawn, *augmenter.context(torch.zeros(5000, 1, 4, 4), torch.full((5000,), label))).std(0)
+        augmenter.coordinates(draws, *augmenter.context(torch.zeros(5000, 1, 4, 4), torch.full((5000,), label))).std(0)
         for label in (0, 1)
     ]
     ratio = spreads[1] / spreads[0]

@@ -1,4 +1,4 @@
-"""Image operations with one parameter per image, batched, on any device.
+"""Image operations with one parameter per image, batched, on any device, differentiable where they are smooth.
 
 Images are floating point, (B, C, H, W), C = 1 or 3, values in [0, 1]; parameters are tensors of shape (B,).
 Warp, brightness, contrast, saturation, hue, sharpness and autocontrast have gradients in the images and in their

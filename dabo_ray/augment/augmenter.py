@@ -1,18 +1,18 @@
-"""Augmentation networks: noise in, one image transformation per image out."""
+"""Augmenters: distributions of image transformations with weights that can be learned."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, one_hot
 
-from dabo_ray.augment.fixed import FixedAugmentation, Params
-from dabo_ray.augment.network import Perceptron, dropout_masks
+from dabo_ray.augment.fixed import Params
+from dabo_ray.augment.mlp import MLP, dropout_masks
 
 Conditioning = Literal["none", "class", "image"]
 
@@ -20,8 +20,8 @@ POOLED_SIDE = 4
 """An augmenter that sees the image sees it averaged over this many parts along each side, three channels."""
 
 
-class Options(TypedDict, total=False):
-    """What every augmenter can be made with, beside the dimension of its noise and the widths of its layers."""
+class AugmenterOptions(TypedDict, total=False):
+    """Keyword arguments of every augmenter, beside the dimension of its noise and the widths of its layers."""
 
     depth: int | None
     """Hidden layers of one width; not needed where `hidden` names a width for each."""
@@ -54,7 +54,7 @@ class Augmenter(nn.Module, ABC):
     Args:
         noise: dimension of the noise; None for one per number that the transformation takes.
         hidden: units of each hidden layer, or a list with the units of each.
-        options: see `Options`.
+        options: see `AugmenterOptions`.
 
     Raises:
         ValueError: an option is out of its range or contradicts another.
@@ -65,7 +65,9 @@ class Augmenter(nn.Module, ABC):
 
     ACTIVATION: ClassVar[type[nn.Module]] = nn.ReLU
 
-    def __init__(self, noise: int | None = None, hidden: int | Sequence[int] = 32, **options: Unpack[Options]) -> None:
+    def __init__(
+        self, noise: int | None = None, hidden: int | Sequence[int] = 32, **options: Unpack[AugmenterOptions]
+    ) -> None:
         super().__init__()
         self.operations = _chosen(options.get("operations"), self.OPERATIONS)
         self.used = sorted(place for name in self.operations for place in self.OPERATIONS[name])
@@ -83,7 +85,7 @@ class Augmenter(nn.Module, ABC):
             raise ValueError(f"conditioning on the class needs num_classes, at least 1, got {self.num_classes}")
         context = {"none": 0, "class": self.num_classes, "image": 3 * POOLED_SIDE**2}[self.conditioning]
         outputs = len(self.used) + self.even_outputs()
-        self.network = Perceptron(self.noise + context, self.widths, outputs, self.ACTIVATION)
+        self.network = MLP(self.noise + context, self.widths, outputs, self.ACTIVATION)
 
     def even_outputs(self) -> int:
         """Outputs of the network beside the transformation's numbers, taken even in the noise."""
@@ -131,16 +133,16 @@ class Augmenter(nn.Module, ABC):
             raise ValueError("this augmenter depends on the class of the image; give the labels too")
         return (one_hot(labels.long(), self.num_classes).to(weight.dtype),)
 
-    def mirrored(self, params: Params) -> Params:
+    def antithetic(self, params: Params) -> Params:
         """The same draws with the noise negated; chances and context stay, so that what is odd in the noise cancels."""
-        drawn, *context = params
-        return torch.cat((-drawn[:, : self.noise], drawn[:, self.noise :]), 1), *context
+        draws, *context = params
+        return torch.cat((-draws[:, : self.noise], draws[:, self.noise :]), 1), *context
 
-    def raw(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def raw(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """The network's numbers for each row, (B, outputs), before they become a transformation."""
-        noise = drawn[:, : self.noise]
+        noise = draws[:, : self.noise]
         fixed = [] if context is None else [context.to(noise)]
-        masks = self._dropout_masks(drawn)
+        masks = self._dropout_masks(draws)
         if not self.centred:
             free: Tensor = self.network(torch.cat((noise, *fixed), 1), masks)
             return free
@@ -151,10 +153,10 @@ class Augmenter(nn.Module, ABC):
             return odd
         return torch.cat((odd[:, : len(self.used)], (positive + negative)[:, len(self.used) :] / 2), 1)
 
-    def _dropout_masks(self, drawn: Tensor) -> list[Tensor]:
+    def _dropout_masks(self, draws: Tensor) -> list[Tensor]:
         if not self.dropout:
             return []
-        return dropout_masks(drawn[:, self.noise : self.noise + sum(self.widths)], self.dropout, self.widths)
+        return dropout_masks(draws[:, self.noise : self.noise + sum(self.widths)], self.dropout, self.widths)
 
     def embed(self, numbers: Tensor) -> Tensor:
         """Numbers of the operations in use, (B, len(used)), among those of all operations, the others zero."""
@@ -166,7 +168,7 @@ class Augmenter(nn.Module, ABC):
             columns[place] = column
         return torch.stack(columns, 1)
 
-    def forward(self, images: Tensor, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """Transform (B, C, H, W) images in [0, 1] by their rows of `draw` and `context`.
 
         Differentiable in images and weights. The type of the images is kept; it is computed in that of the weights if
@@ -174,10 +176,10 @@ class Augmenter(nn.Module, ABC):
         """
         working = torch.promote_types(images.dtype, next(self.parameters()).dtype)
         with _without_autocast(images.device.type):
-            return self.transform(images.to(working), drawn, context).to(images.dtype)
+            return self.transform(images.to(working), draws, context).to(images.dtype)
 
     @abstractmethod
-    def transform(self, images: Tensor, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def transform(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """As `forward`, for images in the type that it is computed in."""
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
@@ -185,7 +187,7 @@ class Augmenter(nn.Module, ABC):
         return [{"params": list(self.parameters()), "lr": lr, "pooled": True}]
 
     @abstractmethod
-    def samples(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
+    def samples(self, draws: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
         """What the drawn transformations do to a picture, in the units of a person: quantity -> (N,) values.
 
         The name of a quantity ends with its unit: `_deg`, `_percent` (of the side, or of the neutral value) or
@@ -193,7 +195,7 @@ class Augmenter(nn.Module, ABC):
         """
 
     @abstractmethod
-    def spread(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, float]:
+    def spread(self, draws: Tensor, context: Tensor | None = None) -> dict[str, float]:
         """The learned distribution in a few numbers for the records of a training, estimated from N draws."""
 
 
@@ -217,27 +219,3 @@ def _widths(hidden: int | Sequence[int], depth: int | None) -> tuple[int, ...]:
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
-
-
-class Frozen(FixedAugmentation):
-    """An augmenter whose weights do not change, used like a hand-made augmentation."""
-
-    def __init__(self, augmenter: Augmenter) -> None:
-        self.augmenter = augmenter.requires_grad_(False)
-
-    def to(self, device: torch.device) -> Self:
-        """Itself, with the augmenter's weights moved."""
-        self.augmenter.to(device)
-        return self
-
-    def draw(self, num_images: int, generator: torch.Generator) -> Params:
-        """Random numbers for the augmenter."""
-        return self.augmenter.draw(num_images, generator)
-
-    def context(self, images: Tensor, labels: Tensor | None) -> Params:
-        """What the augmenter's distribution depends on, see `Augmenter.context`."""
-        return self.augmenter.context(images, labels)
-
-    def apply(self, images: Tensor, params: Params) -> Tensor:
-        """The augmenter's transformations; `params` are what was drawn and, where there is one, the context."""
-        return self.augmenter(images, *(part.to(images.device) for part in params))  # type: ignore[no-any-return]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.fixed import OnLevels, Params
-from dabo_ray.augment.operations import OPERATIONS, Space, apply_chain, look_up
+from dabo_ray.augment.autoaugment_operations import OPERATIONS, Space, apply_chain, look_up
+from dabo_ray.augment.fixed import Params, Uint8Augmentation
 
 BINS = 31
 """Magnitudes from none to the strongest."""
@@ -56,7 +56,7 @@ def autoaugment_space(num_bins: int, height: int, width: int) -> Space:
     }
 
 
-class TrivialAugmentWide(OnLevels):
+class TrivialAugmentWide(Uint8Augmentation):
     """One operation at one strength for each image, both uniform; equals torchvision's transform on 8-bit images.
 
     Reference: Mueller and Hutter, TrivialAugment, ICCV 2021, the wide space.
@@ -75,7 +75,7 @@ class TrivialAugmentWide(OnLevels):
         return apply_chain(images, operations[:, None], magnitudes[:, None])
 
 
-class RandAugment(OnLevels):
+class RandAugment(Uint8Augmentation):
     """A number of operations for each image, drawn uniformly, all at one strength; equals torchvision's transform.
 
     Args:

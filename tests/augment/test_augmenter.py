@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.affine import MatrixAugmenter
-from dabo_ray.augment.learned import Frozen
-from dabo_ray.augment.ops import affine_warp
+from dabo_ray.augment.affine import AffineMatrixAugmenter
+from dabo_ray.augment.frozen import FrozenAugmenter
+from dabo_ray.augment.functional import affine_warp
 from dabo_ray.data.sources import load
 
 MANY = 20000
@@ -20,12 +20,12 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def augmenter(**settings) -> MatrixAugmenter:
+def augmenter(**settings) -> AffineMatrixAugmenter:
     torch.manual_seed(0)
-    return MatrixAugmenter(**{"noise": 6, "hidden": 16, **settings})
+    return AffineMatrixAugmenter(**{"noise": 6, "hidden": 16, **settings})
 
 
-def shaken(made: MatrixAugmenter) -> MatrixAugmenter:
+def shaken(made: AffineMatrixAugmenter) -> AffineMatrixAugmenter:
     """With weights as training might leave them, biases too."""
     with torch.no_grad():
         for weight in made.parameters():
@@ -115,14 +115,14 @@ def test_gradients(centred: bool) -> None:
     assert torch.autograd.gradcheck(warped, (images, *weights))
 
 
-class Known(MatrixAugmenter):
+class Known(AffineMatrixAugmenter):
     """An augmenter whose maps are given."""
 
     def __init__(self, maps: Tensor) -> None:
         super().__init__(6, 4)
         self.maps = maps
 
-    def theta(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
         return self.maps
 
     def described(self) -> dict[str, float]:
@@ -190,13 +190,13 @@ def test_frozen_does_not_learn_and_does_what_the_augmenter_does() -> None:
     (noise,) = made.draw(4, seeded(1))
     expected = made(images, noise).detach()
     before = [weight.detach().clone() for weight in made.parameters()]
-    frozen = Frozen(made)
-    (drawn,) = frozen.draw(4, seeded(1))
-    assert torch.equal(drawn, noise)
-    output = frozen.apply(images, (drawn,))
+    frozen = FrozenAugmenter(made)
+    (draws,) = frozen.draw(4, seeded(1))
+    assert torch.equal(draws, noise)
+    output = frozen.apply(images, (draws,))
     assert torch.equal(output, expected)
     assert not output.requires_grad
     assert all(torch.equal(a, b) for a, b in zip(made.parameters(), before, strict=True))
-    part = frozen.apply(images[1::2], (drawn[1::2],))
+    part = frozen.apply(images[1::2], (draws[1::2],))
     torch.testing.assert_close(part, expected[1::2])
     assert torch.equal(frozen(images, seeded(1)), expected)
