@@ -73,8 +73,8 @@ def make_augmentation(
 def make_augmenter(config: AugmenterConfig, num_classes: int) -> Augmenter:
     """The augmenter of the settings, with weights from torch's generator."""
     return AUGMENTERS[config.name](
-        config.noise,
-        config.hidden,
+        noise=config.noise,
+        hidden=config.hidden,
         depth=config.depth,
         centred=config.centre == "identity",
         dropout=config.dropout,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Literal, TypedDict, Unpack
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,30 +20,6 @@ POOLED_SIDE = 4
 """An augmenter that sees the image sees it averaged over this many parts along each side, three channels."""
 
 
-class AugmenterOptions(TypedDict, total=False):
-    """Keyword arguments of every augmenter, beside the dimension of its noise and the widths of its layers."""
-
-    depth: int | None
-    """Hidden layers of one width; not needed where `hidden` names a width for each."""
-
-    centred: bool
-    """Take the odd part of the network, (f(z) - f(-z)) / 2: the noise is symmetric, so the mean of the numbers is zero
-    whatever the weights, and only the spread is learned. Default true; otherwise the network may move the centre."""
-
-    dropout: float
-    """Part of the hidden units that is left out, drawn anew for each image, in [0, 1). It belongs to the distribution:
-    units are left out whenever it is drawn from, after learning too."""
-
-    operations: Sequence[str] | None
-    """Which of the augmenter's `OPERATIONS` it may use; None for all."""
-
-    conditioning: Conditioning
-    """What the distribution may depend on: nothing, the image's label, or the image."""
-
-    num_classes: int
-    """Labels there are, for `conditioning="class"`."""
-
-
 class Augmenter(nn.Module, ABC):
     """A distribution of image transformations with weights that can be learned.
 
@@ -54,10 +30,17 @@ class Augmenter(nn.Module, ABC):
     Args:
         noise: dimension of the noise; None for one per number that the transformation takes.
         hidden: units of each hidden layer, or a list with the units of each.
-        options: see `AugmenterOptions`.
+        depth: hidden layers of one width, None for one; not needed where `hidden` names a width for each.
+        centred: take the odd part of the network, (f(z) - f(-z)) / 2: the noise is symmetric, so the mean of the
+            numbers is zero whatever the weights, and only the spread is learned. Otherwise the centre may move.
+        dropout: part of the hidden units that is left out, drawn anew for each image, in [0, 1). It belongs to the
+            distribution: units are left out whenever it is drawn from, after learning too.
+        operations: some of the keys of `OPERATIONS`, each once; None for all.
+        conditioning: what the distribution may depend on: nothing, the image's label ("class"), or the image.
+        num_classes: labels there are, for `conditioning="class"`; unused otherwise.
 
     Raises:
-        ValueError: an option is out of its range or contradicts another.
+        ValueError: an argument is out of its range or contradicts another.
     """
 
     OPERATIONS: ClassVar[dict[str, tuple[int, ...]]]
@@ -66,26 +49,39 @@ class Augmenter(nn.Module, ABC):
     ACTIVATION: ClassVar[type[nn.Module]] = nn.ReLU
 
     def __init__(
-        self, noise: int | None = None, hidden: int | Sequence[int] = 32, **options: Unpack[AugmenterOptions]
+        self,
+        *,
+        noise: int | None = None,
+        hidden: int | Sequence[int] = 32,
+        depth: int | None = None,
+        centred: bool = True,
+        dropout: float = 0.0,
+        operations: Sequence[str] | None = None,
+        conditioning: Conditioning = "none",
+        num_classes: int = 0,
     ) -> None:
         super().__init__()
-        self.operations = _chosen(options.get("operations"), self.OPERATIONS)
+        self.operations = _chosen(operations, self.OPERATIONS)
         self.used = sorted(place for name in self.operations for place in self.OPERATIONS[name])
-        self.widths = _widths(hidden, options.get("depth"))
+        self.widths = _widths(hidden, depth)
         self.noise = max(1, len(self.used)) if noise is None else noise
-        self.centred = options.get("centred", True)
-        self.dropout = options.get("dropout", 0.0)
-        self.conditioning: Conditioning = options.get("conditioning", "none")
-        self.num_classes = options.get("num_classes", 0) if self.conditioning == "class" else 0
+        self.centred, self.dropout, self.conditioning = centred, dropout, conditioning
+        self.num_classes = num_classes if conditioning == "class" else 0
         if self.noise < 1:
             raise ValueError(f"noise must have at least one dimension, got {self.noise}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.conditioning == "class" and self.num_classes < 1:
             raise ValueError(f"conditioning on the class needs num_classes, at least 1, got {self.num_classes}")
-        context = {"none": 0, "class": self.num_classes, "image": 3 * POOLED_SIDE**2}[self.conditioning]
+        sizes = {"none": 0, "class": self.num_classes, "image": 3 * POOLED_SIDE**2}
+        if conditioning not in sizes:
+            raise ValueError(f"conditioning must be one of {', '.join(sizes)}, got {conditioning!r}")
         outputs = len(self.used) + self.even_outputs()
-        self.network = MLP(self.noise + context, self.widths, outputs, self.ACTIVATION)
+        self.network = MLP(self.noise + sizes[conditioning], self.widths, outputs, self.ACTIVATION)
+        self.add_weights()
+
+    def add_weights(self) -> None:
+        """Adds the weights beside the network's, with their first values; the end of the constructor."""
 
     def even_outputs(self) -> int:
         """Outputs of the network beside the transformation's numbers, taken even in the noise."""

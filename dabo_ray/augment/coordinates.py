@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from dabo_ray.augment.augmenter import Augmenter, AugmenterOptions
+from dabo_ray.augment.augmenter import Augmenter
 
 INITIAL_SPREAD = 0.05
 """Standard deviation of a coordinate before learning: 3 degrees, 5 %, 2.5 % of the side."""
@@ -36,13 +35,7 @@ class CoordinateAugmenter(Augmenter):
     Conditioned on the class, s_k has an offset for each class. Conditioned on the image, the network adds to s_k.
     With a centred network coordinates are odd in the noise, whatever the weights.
 
-    Args:
-        noise: dimension of the noise, at least one per coordinate; None for that.
-        hidden: units of each hidden layer of f, or a list with the units of each.
-        options: see `AugmenterOptions`.
-
-    Raises:
-        ValueError: the noise has too few dimensions, or an option is out of its range.
+    The arguments are those of `Augmenter`; `noise` is at least one per coordinate.
 
     Reference: Benton et al. 2020 (Augerino) for learned widths of generators.
     """
@@ -50,10 +43,12 @@ class CoordinateAugmenter(Augmenter):
     INITIAL_SPREADS: ClassVar[dict[str, float]] = {}
     """Operation -> spread before learning, where it is not `INITIAL_SPREAD`."""
 
-    def __init__(
-        self, noise: int | None = None, hidden: int | Sequence[int] = 32, **options: Unpack[AugmenterOptions]
-    ) -> None:
-        super().__init__(noise, hidden, **options)
+    def add_weights(self) -> None:
+        """The spreads, and the network's last layer at zero.
+
+        Raises:
+            ValueError: the noise has too few dimensions.
+        """
         if self.noise < len(self.used):
             raise ValueError(
                 f"{', '.join(self.operations)} need noise of {len(self.used)} dimensions or more, got {self.noise}"

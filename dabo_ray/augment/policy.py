@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Unpack
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 from dabo_ray.augment import functional as F
 from dabo_ray.augment.affine import AFFINE_OPERATIONS, GENERATORS, affine_map, affine_samples, affine_spread
 from dabo_ray.augment.affine_color import BLENDS, NUM_KEYS, TONE_OPERATIONS, Tones, adjust_tones, tones_of
-from dabo_ray.augment.augmenter import AugmenterOptions
 from dabo_ray.augment.coordinates import CoordinateAugmenter
 from dabo_ray.augment.straight_through import MAX_REMOVED_BITS, choose, equalize, erase, gate, posterize, solarize
 
@@ -46,10 +44,7 @@ class PolicyAugmenter(CoordinateAugmenter):
     network adds what is even in the noise, so that operations may depend on each other and on the context. What has no
     derivative is learned through stand-ins, see `straight_through`.
 
-    Args:
-        noise: dimension of the noise, at least one per magnitude; None for that.
-        hidden: units of each hidden layer of the network, or a list with the units of each.
-        options: see `AugmenterOptions`.
+    The arguments are those of `Augmenter`; `noise` is at least one per magnitude.
     """
 
     OPERATIONS = {
@@ -65,10 +60,9 @@ class PolicyAugmenter(CoordinateAugmenter):
     }
     INITIAL_SPREADS = dict.fromkeys(ONE_SIDED, 0.7)
 
-    def __init__(
-        self, noise: int | None = None, hidden: int | Sequence[int] = 32, **options: Unpack[AugmenterOptions]
-    ) -> None:
-        super().__init__(noise, hidden, **options)
+    def add_weights(self) -> None:
+        """The spreads and the logits."""
+        super().add_weights()
         starts_small = AFFINE_OPERATIONS.keys() | TONE_OPERATIONS.keys() | {"sharpness"}
         first = [INITIAL_PROBABILITY if name in starts_small else INITIAL_ODD_PROBABILITY for name in self.operations]
         self.logit = nn.Parameter(LARGEST_LOGIT * torch.atanh(torch.tensor(first).logit() / LARGEST_LOGIT))

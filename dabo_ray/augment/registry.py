@@ -14,7 +14,7 @@ AUGMENTERS: dict[str, type[Augmenter]] = {
     "affine_color_matrix": AffineColorMatrixAugmenter,
     "policy": PolicyAugmenter,
 }
-"""Name -> class. All of them are made with the same arguments, see `AugmenterOptions`."""
+"""Name -> class. All of them take the arguments of `Augmenter`."""
 
 
 def name_of(augmenter: Augmenter) -> str:

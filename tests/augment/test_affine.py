@@ -17,7 +17,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def shaken(centred: bool = True) -> AffineAugmenter:
     """With weights as training might leave them."""
-    made = AffineAugmenter(7, 16, centred=centred).double()
+    made = AffineAugmenter(noise=7, hidden=16, centred=centred).double()
     with torch.no_grad():
         for weight in made.parameters():
             weight.add_(0.5 * torch.randn(weight.shape, generator=seeded(3)))
@@ -115,4 +115,4 @@ def test_spreads_and_network_learn_apart() -> None:
 
 def test_too_little_noise() -> None:
     with pytest.raises(ValueError, match=f"noise of {len(GENERATORS)} dimensions or more, got 5"):
-        AffineAugmenter(5)
+        AffineAugmenter(noise=5)

@@ -119,7 +119,7 @@ class Known(AffineMatrixAugmenter):
     """An augmenter whose maps are given."""
 
     def __init__(self, maps: Tensor) -> None:
-        super().__init__(6, 4)
+        super().__init__(noise=6, hidden=4)
         self.maps = maps
 
     def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:

@@ -135,7 +135,7 @@ def test_probabilities_keep_away_from_their_bounds() -> None:
 
 def test_the_network_ties_operations_together() -> None:
     """Logits may depend on what is even in the noise: here one operation is likely just where the other is not."""
-    made = PolicyAugmenter(1, 2, operations=["flip", "equalize"])
+    made = PolicyAugmenter(noise=1, hidden=2, operations=["flip", "equalize"])
     with torch.no_grad():
         for weight in made.parameters():
             weight.zero_()

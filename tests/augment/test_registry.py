@@ -169,7 +169,7 @@ def test_what_is_told_is_finite_and_the_same_every_time(name, form) -> None:
 
 @pytest.mark.parametrize("name", AUGMENTERS)
 def test_arguments_build_the_same_again(name) -> None:
-    first = AUGMENTERS[name](20, [5, 7], dropout=0.1, conditioning="class", num_classes=4, centred=False)
+    first = AUGMENTERS[name](noise=20, hidden=[5, 7], dropout=0.1, conditioning="class", num_classes=4, centred=False)
     again = AUGMENTERS[name](**first.arguments)
     assert again.arguments == first.arguments
     assert [weight.shape for weight in again.parameters()] == [weight.shape for weight in first.parameters()]
@@ -210,6 +210,7 @@ def test_the_schema_knows_the_operations() -> None:
         ({"hidden": [6, 0]}, "at least one unit"),
         ({"dropout": 1.0}, r"\[0, 1\)"),
         ({"conditioning": "class"}, "num_classes"),
+        ({"conditioning": "label"}, "none, class, image"),
         ({"noise": 5}, "6 dimensions or more, got 5"),
     ],
 )
@@ -220,20 +221,20 @@ def test_options_that_are_refused(options, message) -> None:
 
 def test_published_affine_network() -> None:
     """6 -> 6 -> 60 -> 6 with dropout 0.2: 42 + 420 + 366 weights."""
-    network = AUGMENTERS["affine_matrix"](6, [6, 60], dropout=0.2, centred=False)
+    network = AUGMENTERS["affine_matrix"](noise=6, hidden=[6, 60], dropout=0.2, centred=False)
     assert sum(weight.numel() for weight in network.parameters()) == 828
     assert [type(layer).__name__ for layer in network.network] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
 
 
 def test_published_affine_color_network() -> None:
     """10 -> 10 -> 100 -> 10 with tanh: 110 + 1100 + 1010 weights."""
-    network = AUGMENTERS["affine_color_matrix"](10, [10, 100], centred=False)
+    network = AUGMENTERS["affine_color_matrix"](noise=10, hidden=[10, 100], centred=False)
     assert sum(weight.numel() for weight in network.parameters()) == 2220
     assert [type(layer).__name__ for layer in network.network] == ["Linear", "Tanh", "Linear", "Tanh", "Linear"]
 
 
 def test_dropout_leaves_out_its_part_of_the_units_and_keeps_the_mean() -> None:
-    augmenter = AUGMENTERS["affine_matrix"](6, [50, 30], dropout=0.25, centred=False)
+    augmenter = AUGMENTERS["affine_matrix"](noise=6, hidden=[50, 30], dropout=0.25, centred=False)
     (draws,) = augmenter.draw(2000, seeded())
     first, second = augmenter._dropout_masks(draws)
     assert (first.shape, second.shape) == ((2000, 50), (2000, 30))

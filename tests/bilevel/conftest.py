@@ -202,7 +202,7 @@ def make_problem() -> MakeProblem:
         label_smoothing: float = 0.0,
         **options: Any,
     ) -> Problem:
-        augmenter = form(None, 8, **options)
+        augmenter = form(hidden=8, **options)
         return Problem(network, augmenter, sgd, num_steps, inner_steps, label_smoothing=label_smoothing)
 
     torch.manual_seed(0)

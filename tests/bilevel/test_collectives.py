@@ -77,7 +77,7 @@ def training(
     sgd = replace(SGD, clip_norm=clip_norm)
     if batch_norm:
         body = nn.Sequential(nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
-    augmenter = Float64Affine(6, 8).double()
+    augmenter = Float64Affine(hidden=8).double()
     shared: dict[str, Any] = {
         "inner_steps": 2,
         "make_optimizer": lambda augmenter: torch.optim.SGD(augmenter.parameters(), 0.3),

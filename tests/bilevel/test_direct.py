@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 def training(budget: float | None, *, epochs: int = 1, inner_steps: int = 1, lr: float = 1.0) -> Training:
     torch.manual_seed(0)
     digits = load("digits", Path()).labelled
-    augmenter = AffineAugmenter(6, 8)
+    augmenter = AffineAugmenter(noise=6, hidden=8)
     learner = Direct(
         augmenter,
         budget=budget,

@@ -25,7 +25,7 @@ CPU, BATCH, SEED = torch.device("cpu"), 14, 5
 
 def augmenter(**options) -> AffineMatrixAugmenter:
     torch.manual_seed(0)
-    return AffineMatrixAugmenter(6, 8, **options)
+    return AffineMatrixAugmenter(noise=6, hidden=8, **options)
 
 
 def inputs(

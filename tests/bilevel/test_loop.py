@@ -58,7 +58,7 @@ def network(*, batch_norm: bool) -> nn.Module:
 
 def augmenter() -> AffineMatrixAugmenter:
     torch.manual_seed(1)
-    return AffineMatrixAugmenter(6, 8)
+    return AffineMatrixAugmenter(noise=6, hidden=8)
 
 
 def training(

@@ -49,7 +49,7 @@ def training(
 ) -> Training:
     torch.manual_seed(1)
     sgd = Sgd(momentum=0.9, weight_decay=5e-4, nesterov=True, clip_norm=CLIP)
-    augmenter = AffineMatrixAugmenter(6, 8)
+    augmenter = AffineMatrixAugmenter(noise=6, hidden=8)
     learner = Outer(
         augmenter,
         Batches(part(200, 250), BATCH, 1, Share(), CPU),

@@ -44,7 +44,7 @@ def outer(augmenter: AffineMatrixAugmenter, images: Images, *, inner_steps=1, tr
 @pytest.mark.parametrize(("inner_steps", "due"), [(1, [0, 1, 2, 3, 4, 5, 6, 7]), (3, [2, 5]), (9, [])])
 def test_due_after_every_m_updates(inner_steps: int, due: list[int]) -> None:
     images = load("digits", Path()).labelled.take(torch.arange(16))
-    learner = outer(AffineMatrixAugmenter(6, 8), images, inner_steps=inner_steps)
+    learner = outer(AffineMatrixAugmenter(noise=6, hidden=8), images, inner_steps=inner_steps)
     assert [number for number in range(8) if learner.is_due_after(number)] == due
 
 
@@ -111,7 +111,7 @@ def trained(seed: int, *, learned: bool, inner_steps: int, truncation: int) -> l
     )
     roles = pools.roles(learned=learned, final=False, outer_fraction=0.2, seed=seed)
     sgd = Sgd(momentum=0.9, weight_decay=5e-4)
-    augmenter = AffineMatrixAugmenter(6, 32)
+    augmenter = AffineMatrixAugmenter(noise=6, hidden=32)
     learner = None
     if roles.outer is not None:
         learner = Outer(
