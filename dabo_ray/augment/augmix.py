@@ -43,12 +43,19 @@ class AugMix(Uint8Augmentation):
 
     Args:
         severity: the strongest level that is drawn, 1 to 10.
-        mixture_width: chains.
-        chain_depth: operations of a chain; None: one to three, drawn for each chain.
+        mixture_width: chains, at least 1.
+        chain_depth: operations of a chain, at least 1; None: one to three, drawn for each chain.
         alpha: > 0.
         all_ops: with brightness, saturation, contrast and sharpness.
 
+    Raises:
+        ValueError: a number is out of its range.
+
     Reference: Hendrycks et al. 2020.
+
+    >>> images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> AugMix(severity=1)(images, torch.Generator().manual_seed(1)).shape
+    torch.Size([4, 3, 32, 32])
     """
 
     def __init__(
@@ -60,6 +67,12 @@ class AugMix(Uint8Augmentation):
         alpha: float = 1.0,
         all_ops: bool = True,
     ) -> None:
+        fewest = min(mixture_width, MAX_DEPTH if chain_depth is None else chain_depth)
+        if not 1 <= severity <= LEVELS or fewest < 1 or alpha <= 0:
+            raise ValueError(
+                f"got severity={severity}, mixture_width={mixture_width}, chain_depth={chain_depth}, alpha={alpha}; "
+                f"give a severity of 1 to {LEVELS}, 1 or more chains and operations, and an alpha over 0"
+            )
         self.severity, self.width, self.alpha = severity, mixture_width, alpha
         self.chain_depth = chain_depth
         self.num_ops = len(augmix_space(1, 1)) - (0 if all_ops else len(TONES))

@@ -101,13 +101,24 @@ POLICIES = {
 class AutoAugment(Uint8Augmentation):
     """One sub-policy of two operations for each image, drawn uniformly; equals torchvision's transform.
 
+    Floating point images are taken as multiples of 1/255.
+
     Args:
         policy: a key of `POLICIES`.
 
+    Raises:
+        ValueError: there is no such policy.
+
     Reference: Cubuk et al. 2019, appendix A.
+
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> AutoAugment("svhn")(images, torch.Generator().manual_seed(1)).shape
+    torch.Size([8, 3, 32, 32])
     """
 
     def __init__(self, policy: str = "cifar10") -> None:
+        if policy not in POLICIES:
+            raise ValueError(f"got policy={policy!r}; give one of {', '.join(POLICIES)}")
         steps = [step.split() for line in POLICIES[policy].strip().splitlines() for step in line.split(",")]
         names, probabilities, levels = zip(*steps, strict=True)
         # Places in `OPERATIONS` are places in the space.

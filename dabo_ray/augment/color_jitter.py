@@ -21,11 +21,24 @@ class ColorJitter(FixedAugmentation):
         contrast: the same for the contrast.
         saturation: the same for the saturation.
         hue: the shift is uniform in -hue to hue, in full circles; 0.5 at most.
+
+    Raises:
+        ValueError: a width is negative, or the hue's over 0.5.
+
+    >>> images = torch.full((3, 3, 1, 1), 0.5)
+    >>> darker = ColorJitter(brightness=0.5, contrast=0, saturation=0)(images, torch.Generator().manual_seed(0))
+    >>> bool((darker >= 0.25).all() and (darker <= 0.75).all() and (darker != 0.5).all())
+    True
     """
 
     def __init__(
         self, *, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.0
     ) -> None:
+        if min(brightness, contrast, saturation, hue) < 0 or hue > 0.5:
+            raise ValueError(
+                f"got brightness={brightness}, contrast={contrast}, saturation={saturation}, hue={hue}; "
+                "give numbers of at least 0, and a hue of at most 0.5"
+            )
         factors = [(max(0.0, 1 - width), 1 + width) for width in (brightness, contrast, saturation)]
         self.ranges = torch.tensor([*factors, (-hue, hue)])
 

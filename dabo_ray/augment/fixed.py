@@ -21,20 +21,39 @@ Params = tuple[Tensor, ...]
 
 
 class FixedAugmentation(ABC):
-    """A random transformation of images, (B, C, H, W), C = 1 or 3, floating point in [0, 1]."""
+    """A random transformation of a batch, each image by its own draw.
+
+    Images are (B, C, H, W), C = 1 or 3, floating point in [0, 1], and stay of their type and shape; uint8 images are
+    for `apply_uint8`. Neither the images given nor torch's global generator are changed.
+
+    >>> images = torch.arange(8.0).view(2, 1, 2, 2) / 8
+    >>> augment = Compose([Identity()])
+    >>> augment(images, torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 1, 2, 2])
+    >>> params = augment.draw(2, torch.Generator().manual_seed(0))
+    >>> torch.equal(augment.apply(images[1:], tuple(part[1:] for part in params)), images[1:])
+    True
+    """
 
     @abstractmethod
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
-        """Draw what `apply` needs for `num_images` images."""
+        """Draw what `apply` needs for `num_images` images; the generator is one of the CPU."""
 
     @abstractmethod
     def apply(self, images: Tensor, params: Params) -> Tensor:
-        """Transform each image by its row of `params`; the images given stay as they are."""
+        """Transform each image by its row of `params`; the images given stay as they are.
+
+        Raises:
+            ValueError: the images are of another shape or type, or the parameters are those of other images.
+        """
 
     def apply_uint8(self, levels: Tensor, params: Params) -> Tensor:
         """`apply` to uint8 images; they come out as float32 in [0, 1].
 
         What works on 8-bit levels anyway overrides it, which saves passes over memory.
+
+        Raises:
+            ValueError: the images are of another shape or type, or the parameters are those of other images.
         """
         check_uint8(levels, params)
         return self.apply(to_unit(levels), params)
@@ -57,7 +76,7 @@ class FixedAugmentation(ABC):
         return labels
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw for these images and apply."""
+        """Draw for these images and apply; raises as `apply` does."""
         return self.apply(images, self.draw(len(images), generator))
 
 
@@ -110,7 +129,11 @@ class AnyDtypeAugmentation(FixedAugmentation):
 
 
 class Compose(FixedAugmentation):
-    """One transformation after the other."""
+    """One transformation after the other.
+
+    Args:
+        steps: from the first to the last.
+    """
 
     def __init__(self, steps: Sequence[FixedAugmentation]) -> None:
         self.steps = tuple(steps)

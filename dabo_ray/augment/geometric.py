@@ -11,7 +11,15 @@ from dabo_ray.augment.fixed import AnyDtypeAugmentation, FixedAugmentation, Para
 
 
 class Flip(AnyDtypeAugmentation):
-    """Mirror every second image, on average: left to right, or upside down."""
+    """Mirror every second image, on average: left to right, or upside down.
+
+    Args:
+        vertical: upside down.
+
+    >>> images = torch.arange(4.0).view(4, 1, 1, 1) / 4 * torch.tensor([0, 1])
+    >>> Flip()(images, torch.Generator().manual_seed(0))[:, 0, 0].tolist()
+    [[0.0, 0.0], [0.0, 0.25], [0.5, 0.0], [0.75, 0.0]]
+    """
 
     def __init__(self, *, vertical: bool = False) -> None:
         self.axis = -2 if vertical else -1
@@ -33,10 +41,20 @@ class Crop(AnyDtypeAugmentation):
     """Pad with zeros and crop to the old size at random.
 
     Args:
-        padding: pixels on every side; None: an eighth of the side, which is 4 for CIFAR's 32.
+        padding: pixels on every side, at least 0; None: an eighth of the side, which is 4 for CIFAR's 32.
+
+    Raises:
+        ValueError: the padding is negative.
+
+    Reference: He et al. 2016, section 4.2.
+
+    >>> Crop(padding=1)(torch.ones(2, 1, 2, 2), torch.Generator().manual_seed(0))[:, 0].tolist()
+    [[[1.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]]
     """
 
     def __init__(self, *, padding: int | None = None) -> None:
+        if padding is not None and padding < 0:
+            raise ValueError(f"got padding={padding}; give 0 or more pixels, or None for an eighth of the side")
         self.padding = padding
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
@@ -63,7 +81,11 @@ class Crop(AnyDtypeAugmentation):
 
 
 class FlipCrop(AnyDtypeAugmentation):
-    """The CIFAR recipe: `Crop`, then `Flip`."""
+    """The CIFAR recipe (He et al. 2016, section 4.2): `Crop`, whose `padding` it takes, then `Flip`.
+
+    >>> FlipCrop()(torch.ones(2, 3, 32, 32), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 32, 32])
+    """
 
     def __init__(self, *, padding: int | None = None) -> None:
         self.crop, self.flip = Crop(padding=padding), Flip()
@@ -79,21 +101,25 @@ class FlipCrop(AnyDtypeAugmentation):
 
 
 class RandomAffine(FixedAugmentation):
-    """Rotate and scale about the centre, then translate: uniform draws, bilinear, zero outside the image."""
+    """Rotate and scale about the centre, then translate: uniform draws, bilinear, zero outside the image.
+
+    Args:
+        degrees: largest rotation to either side, >= 0.
+        translate: largest shift along each axis as a fraction of that side, >= 0.
+        scale: smallest and largest magnification, > 0.
+
+    Raises:
+        ValueError: a range is negative, empty or not a magnification.
+
+    >>> images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> still = RandomAffine(degrees=0, translate=0, scale=(1, 1))
+    >>> torch.allclose(still(images, torch.Generator().manual_seed(1)), images, atol=1e-5)
+    True
+    """
 
     def __init__(
         self, *, degrees: float = 15.0, translate: float = 0.1, scale: tuple[float, float] = (0.9, 1.1)
     ) -> None:
-        """Set the ranges.
-
-        Args:
-            degrees: Largest rotation to either side, >= 0.
-            translate: Largest shift along each axis as a fraction of that side, >= 0.
-            scale: Smallest and largest magnification, > 0.
-
-        Raises:
-            ValueError: If a range is negative, empty or not a magnification.
-        """
         if degrees < 0 or translate < 0 or not 0 < scale[0] <= scale[1]:
             raise ValueError(
                 f"got degrees={degrees}, translate={translate}, scale={scale}; "

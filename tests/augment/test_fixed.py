@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -148,3 +150,34 @@ def test_labels_are_mixed_as_often_as_images() -> None:
     once = Mixup(3).targets(labels, images, params[:1])
     assert torch.equal(both.targets(labels, images, params), CutMix(3).targets(once, images, params[1:]))
     torch.testing.assert_close(both.targets(labels, images, params).sum(1), torch.ones(6))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Crop(padding=-1), "padding=-1; give 0 or more"),
+        (lambda: FlipCrop(padding=-1), "padding=-1; give 0 or more"),
+        (lambda: ColorJitter(contrast=-0.1), "contrast=-0.1.*at least 0"),
+        (lambda: ColorJitter(hue=0.6), "hue=0.6.*at most 0.5"),
+        (lambda: Cutout(size=0), "size=0; give at least 1"),
+        (lambda: RandomErasing(probability=1.1), "probability=1.1.*in"),
+        (lambda: RandomErasing(value=-1.0), "value=-1.0.*in"),
+        (lambda: RandomErasing(scale=(0.3, 0.2)), r"scale=\(0.3, 0.2\).*low, high"),
+        (lambda: RandomErasing(ratio=(0.0, 1.0)), r"ratio=\(0.0, 1.0\).*over 0"),
+        (lambda: Mixup(10, alpha=0), "alpha=0; give a number over 0"),
+        (lambda: CutMix(10, alpha=-1), "alpha=-1; give a number over 0"),
+        (lambda: RandAugment(num_ops=0), "num_ops=0.*1 or more"),
+        (lambda: RandAugment(magnitude=31), "magnitude=31.*0 to 30"),
+        (lambda: AutoAugment("cifar"), "policy='cifar'; give one of cifar10, imagenet, svhn"),
+        (lambda: AugMix(severity=11), "severity=11.*1 to 10"),
+        (lambda: AugMix(mixture_width=0), "mixture_width=0.*1 or more"),
+        (lambda: AugMix(chain_depth=0), "chain_depth=0.*1 or more"),
+        (lambda: AugMix(alpha=0), "alpha=0.*over 0"),
+        (lambda: FastAutoAugment([[("Blur", 1.0, 1.0)]]), r"\['Blur'\]; give sub-policies of ShearX"),
+        (lambda: FastAutoAugment([]), "empty policy"),
+        (lambda: FastAutoAugment([[]]), "empty policy or sub-policy"),
+    ],
+)
+def test_settings_that_are_refused(make: Callable[[], FixedAugmentation], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
