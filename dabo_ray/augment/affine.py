@@ -56,7 +56,12 @@ class BaseAffineAugmenter(Augmenter):
 class AffineMatrixAugmenter(BaseAffineAugmenter):
     """The published form: identity + tanh(network), number by number (Mounsaveng et al. 2021, section 3).
 
-    With `hidden=[6, 60], dropout=0.2, centred=False` it has the 828 weights of the published `small_affine`.
+    With `hidden=[6, 60], dropout=0.2, centred=False` it has the 828 weights of the published `small_affine`. The
+    arguments are those of `Augmenter`.
+
+    >>> augmenter = AffineMatrixAugmenter(hidden=[6, 60], dropout=0.2, centred=False)
+    >>> sum(weight.numel() for weight in augmenter.parameters())
+    828
     """
 
     OPERATIONS = MATRIX_OPERATIONS
@@ -70,7 +75,17 @@ class AffineAugmenter(CoordinateAugmenter, BaseAffineAugmenter):
     """A distribution over affine maps in the coordinates of `GENERATORS`, see `CoordinateAugmenter`.
 
     The linear part is the exponential of the coordinates' generators, so z and -z give a matrix and its inverse: the
-    identity is the centre.
+    identity is the centre. The arguments are those of `Augmenter`, its operations `AFFINE_OPERATIONS`.
+
+    >>> augmenter = AffineAugmenter()
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> (draws,) = augmenter.draw(8, torch.Generator().manual_seed(1))
+    >>> augmented = augmenter(images, draws)
+    >>> augmented.shape, augmented.requires_grad
+    (torch.Size([8, 3, 32, 32]), True)
+    >>> (draws,) = augmenter.draw(10_000, torch.Generator().manual_seed(0))
+    >>> round(augmenter.spread(draws)["rotation_spread_deg"])
+    3
     """
 
     OPERATIONS = AFFINE_OPERATIONS

@@ -133,7 +133,16 @@ class BaseAffineColorAugmenter(Augmenter):
 
 
 class AffineColorAugmenter(CoordinateAugmenter, BaseAffineColorAugmenter):
-    """A distribution over affine maps and tones, see `CoordinateAugmenter`, `affine_map` and `tones_of`."""
+    """A distribution over affine maps and tones, see `CoordinateAugmenter`, `affine_map` and `tones_of`.
+
+    The arguments are those of `Augmenter`, its operations `AFFINE_OPERATIONS` and `TONE_OPERATIONS`.
+
+    >>> augmenter = AffineColorAugmenter(operations=["rotation", "brightness", "hue"])
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> (draws,) = augmenter.draw(8, torch.Generator().manual_seed(1))
+    >>> augmenter(images, draws).shape
+    torch.Size([8, 3, 32, 32])
+    """
 
     OPERATIONS = AFFINE_OPERATIONS | TONE_OPERATIONS
 
@@ -146,7 +155,12 @@ class AffineColorAugmenter(CoordinateAugmenter, BaseAffineColorAugmenter):
 class AffineColorMatrixAugmenter(BaseAffineColorAugmenter):
     """The published form: each number is its neutral value + tanh(network), half of that for the hue.
 
-    With `noise=10, hidden=[10, 100], centred=False` it has the 2,220 weights of the published `affine_color`.
+    With `noise=10, hidden=[10, 100], centred=False` it has the 2,220 weights of the published `affine_color`
+    (Mounsaveng et al. 2021). The arguments are those of `Augmenter`.
+
+    >>> augmenter = AffineColorMatrixAugmenter(noise=10, hidden=[10, 100], centred=False)
+    >>> sum(weight.numel() for weight in augmenter.parameters())
+    2220
     """
 
     OPERATIONS = MATRIX_OPERATIONS | TONE_OPERATIONS

@@ -23,6 +23,9 @@ POOLED_SIDE = 4
 class Augmenter(nn.Module, ABC):
     """A distribution of image transformations with weights that can be learned.
 
+    An augmenter is called with images, (B, C, H, W), C = 1 or 3, floating point in [0, 1], their rows of `draw`, and
+    with a conditioning those of `context`: `augmenter(images, *augmenter.draw(len(images), generator))`.
+
     All that is random about a batch is one tensor of independent uniform numbers in (-1, 1), a row per image. Its
     columns are the network's noise; then chances: one per hidden unit if there is dropout, and what the augmenter
     itself decides by chance (orders, whether to do something).
@@ -105,12 +108,12 @@ class Augmenter(nn.Module, ABC):
         }
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
-        """The random numbers of a batch, on the CPU: one tensor, a row per image."""
+        """The random numbers of a batch, on the CPU: one tensor, (B, columns), in (-1, 1)."""
         units = sum(self.widths) if self.dropout else 0
         return (torch.rand(num_images, self.noise + units + self.chances(), generator=generator).mul_(2).sub_(1),)
 
     def context(self, images: Tensor, labels: Tensor | None) -> Params:
-        """What the distribution depends on, to be appended to what was drawn; nothing without conditioning.
+        """What the distribution is conditioned on, to be appended to the draws; nothing without conditioning.
 
         Args:
             images: (B, C, H, W) before augmentation, C = 1 or 3, in [0, 1].

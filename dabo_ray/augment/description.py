@@ -56,6 +56,11 @@ def describe(augmenter: Augmenter, label: int | None = None) -> str:
 
     Raises:
         ValueError: there is no such class.
+
+    >>> from dabo_ray.augment.affine import AffineAugmenter
+    >>> print(describe(AffineAugmenter(operations=["rotation"])))
+    Each image is changed by its own draw: rotation.
+    rotation              spread 2.9 degrees, 95 % between -4.7 and +4.7 degrees
     """
     samples = draw_samples(augmenter, label)
     lines = []

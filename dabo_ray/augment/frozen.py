@@ -18,7 +18,19 @@ class AugmenterFileError(ValueError):
 
 
 class FrozenAugmenter(FixedAugmentation):
-    """An augmenter whose weights do not change, used like any fixed augmentation."""
+    """An augmenter whose weights do not change, used like any fixed augmentation.
+
+    With a conditioning the rows of `context` follow those of `draw`; without, it may be called as others are.
+
+    Args:
+        augmenter: learned or not; it is not copied, and its weights need no gradients from now on.
+
+    >>> from dabo_ray.augment.affine import AffineAugmenter
+    >>> augment = FrozenAugmenter(AffineAugmenter())
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> augment(images, torch.Generator().manual_seed(1)).requires_grad
+    False
+    """
 
     def __init__(self, augmenter: Augmenter) -> None:
         self.augmenter = augmenter.requires_grad_(False)

@@ -45,6 +45,14 @@ class PolicyAugmenter(CoordinateAugmenter):
     derivative is learned through stand-ins, see `straight_through`.
 
     The arguments are those of `Augmenter`; `noise` is at least one per magnitude.
+
+    >>> augmenter = PolicyAugmenter(operations=["flip", "solarize"])
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> (draws,) = augmenter.draw(8, torch.Generator().manual_seed(1))
+    >>> augmenter(images, draws).shape
+    torch.Size([8, 3, 32, 32])
+    >>> round(augmenter.spread(draws)["probability_flip"], 3)
+    0.1
     """
 
     OPERATIONS = {

@@ -41,6 +41,14 @@ class LearnedTransform(v2.Transform):  # type: ignore[misc]
     Args:
         augmenter: what was learned.
         description: what is known about it.
+
+    >>> from dabo_ray.augment.affine import AffineAugmenter
+    >>> transform = v2.Compose([LearnedTransform(AffineAugmenter()), v2.ToDtype(torch.float32, scale=True)])
+    >>> image, label = transform(PIL.Image.new("RGB", (32, 32)), 3)
+    >>> image.size, label
+    ((32, 32), 3)
+    >>> transform(torch.zeros(8, 3, 32, 32, dtype=torch.uint8)).dtype
+    torch.float32
     """
 
     def __init__(self, augmenter: Augmenter, description: Mapping[str, Any] | None = None) -> None:
