@@ -1,19 +1,15 @@
-"""The augmentation networks: the centre, gradients, capacity, and the distribution in the units of a person."""
+"""Augmenters: the centre, gradients, capacity, options, and what a distribution is conditioned on."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.affine import AffineMatrixAugmenter
-from dabo_ray.augment.frozen import FrozenAugmenter
+from dabo_ray.augment.affine import AffineAugmenter, AffineMatrixAugmenter
 from dabo_ray.augment.functional import affine_warp
+from dabo_ray.augment.registry import AUGMENTERS
 from dabo_ray.data.sources import load
-
-MANY = 20000
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -80,13 +76,13 @@ def test_capacity_follows_the_settings(settings: dict[str, int], weights: int) -
 
 def test_noise_fills_the_cube_evenly_and_repeats_with_its_seed() -> None:
     made = augmenter()
-    (noise,) = made.draw(MANY, seeded())
-    assert noise.shape == (MANY, 6)
+    (noise,) = made.draw(20_000, seeded())
+    assert noise.shape == (20_000, 6)
     assert noise.abs().max() <= 1
     torch.testing.assert_close(noise.mean(0), torch.zeros(6), atol=0.02, rtol=0)
     torch.testing.assert_close(noise.var(0), torch.full((6,), 1 / 3), atol=0.02, rtol=0)
-    assert torch.equal(noise, made.draw(MANY, seeded())[0])
-    assert not torch.equal(noise, made.draw(MANY, seeded(1))[0])
+    assert torch.equal(noise, made.draw(20_000, seeded())[0])
+    assert not torch.equal(noise, made.draw(20_000, seeded(1))[0])
 
 
 def test_images_are_warped_each_by_its_own_row(tmp_path) -> None:
@@ -115,88 +111,60 @@ def test_gradients(centred: bool) -> None:
     assert torch.autograd.gradcheck(warped, (images, *weights))
 
 
-class Known(AffineMatrixAugmenter):
-    """An augmenter whose maps are given."""
-
-    def __init__(self, maps: Tensor) -> None:
-        super().__init__(noise=6, hidden=4)
-        self.maps = maps
-
-    def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.maps
-
-    def described(self) -> dict[str, float]:
-        return self.spread(torch.zeros(len(self.maps), 6))
-
-
-def maps(linear: Tensor, offset: Tensor | None = None) -> Tensor:
-    return torch.cat((linear, torch.zeros(len(linear), 2, 1) if offset is None else offset[:, :, None]), 2)
-
-
-def turned(degrees: Tensor) -> Tensor:
-    cos, sin = torch.deg2rad(degrees).cos(), torch.deg2rad(degrees).sin()
-    return torch.stack((cos, -sin, sin, cos), 1).view(-1, 2, 2)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"operations": ["rotation", "rotation"]}, "each once"),
+        ({"operations": []}, "name some"),
+        ({"operations": ["hue"]}, r"\['hue'\].*rotation, scale"),
+        ({"hidden": [6, 60], "depth": 1}, "leave depth out"),
+        ({"hidden": [6, 0]}, "at least one unit"),
+        ({"dropout": 1.0}, r"\[0, 1\)"),
+        ({"conditioning": "class"}, "num_classes"),
+        ({"conditioning": "label"}, "none, class, image"),
+        ({"noise": 5}, "6 dimensions or more, got 5"),
+    ],
+)
+def test_options_that_are_refused(options, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        AUGMENTERS["affine"](**options)
 
 
-def uniform(low: float, high: float, seed: int = 0) -> Tensor:
-    return torch.rand(MANY, generator=seeded(seed)) * (high - low) + low
+def test_dropout_leaves_out_its_part_of_the_units_and_keeps_the_mean() -> None:
+    augmenter = AUGMENTERS["affine_matrix"](noise=6, hidden=[50, 30], dropout=0.25, centred=False)
+    (draws,) = augmenter.draw(2000, seeded())
+    first, second = augmenter._dropout_masks(draws)
+    assert (first.shape, second.shape) == ((2000, 50), (2000, 30))
+    for mask in (first, second):
+        torch.testing.assert_close(mask.unique(), torch.tensor([0, 4 / 3]))
+        assert float((mask == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
+    into, between, last = [layer for layer in augmenter.network if isinstance(layer, torch.nn.Linear)]
+    hidden = (draws[:, :6] @ into.weight.T + into.bias).relu() * first
+    hidden = (hidden @ between.weight.T + between.bias).relu() * second
+    expected = hidden @ last.weight.T + last.bias
+    torch.testing.assert_close(augmenter.raw(draws), expected)
 
 
-@pytest.mark.parametrize("mean", [0.0, 90.0, 180.0])
-@pytest.mark.parametrize("wide", [1.0, 45.0, 120.0, 179.0])
-def test_spread_of_rotations(wide: float, mean: float) -> None:
-    found = Known(maps(turned(mean + uniform(-wide, wide)))).described()
-    assert found["rotation_spread_deg"] == pytest.approx(wide / math.sqrt(3), rel=0.02)
-    assert found["scale_spread_percent"] == pytest.approx(0, abs=1e-3)
-    assert found["shear_spread_deg"] == pytest.approx(0, abs=1e-3)
-    assert found["translation_spread_percent"] == 0
+def test_the_class_sets_the_spread() -> None:
+    augmenter = AffineAugmenter(conditioning="class", num_classes=2)
+    with torch.no_grad():
+        augmenter.class_log_spread[1, 0] = 1.0
+    (draws,) = augmenter.draw(5000, seeded())
+    spreads = [
+        augmenter.coordinates(draws, *augmenter.context(torch.zeros(5000, 1, 4, 4), torch.full((5000,), label))).std(0)
+        for label in (0, 1)
+    ]
+    ratio = spreads[1] / spreads[0]
+    torch.testing.assert_close(ratio, torch.tensor([torch.e, 1, 1, 1, 1, 1]), rtol=0.02, atol=0)
+    with pytest.raises(ValueError, match="labels"):
+        augmenter.context(torch.zeros(1, 1, 4, 4), None)
 
 
-def test_spread_of_scales() -> None:
-    found = Known(maps(uniform(0.7, 1.3)[:, None, None] * turned(uniform(-30, 30, seed=1)))).described()
-    assert found["scale_spread_percent"] == pytest.approx(30 / math.sqrt(3), rel=0.02)
-    assert found["rotation_spread_deg"] == pytest.approx(30 / math.sqrt(3), rel=0.02)
-    assert found["shear_spread_deg"] == pytest.approx(0, abs=1e-3)
-
-
-def test_spread_of_translations() -> None:
-    """A tenth of the side either way; coordinates run over 2, so that is 0.2."""
-    offset = torch.stack((uniform(-0.2, 0.2), uniform(-0.2, 0.2, seed=1)), 1)
-    found = Known(maps(torch.eye(2).expand(MANY, 2, 2), offset)).described()
-    assert found["translation_spread_percent"] == pytest.approx(10 / math.sqrt(3), rel=0.02)
-    assert found["rotation_spread_deg"] == 0
-
-
-@pytest.mark.parametrize("turn", [0.0, 70.0])
-def test_spread_of_shears(turn: float) -> None:
-    """The angle by which the corner of a square differs from 90 degrees, turned or not."""
-    angle = uniform(-20, 20)
-    sheared = torch.eye(2).repeat(MANY, 1, 1)
-    sheared[:, 0, 1] = torch.deg2rad(angle).tan()
-    found = Known(maps(turned(torch.full((MANY,), turn)) @ sheared)).described()
-    assert found["shear_spread_deg"] == pytest.approx(20 / math.sqrt(3), rel=0.02)
-    assert found["scale_spread_percent"] == pytest.approx(0, abs=1e-3)
-
-
-def test_no_spread_and_a_collapsed_map_are_finite() -> None:
-    for linear in (torch.eye(2), torch.zeros(2, 2), torch.ones(2, 2)):
-        found = Known(maps(linear.expand(10, 2, 2))).described()
-        assert found == pytest.approx(dict.fromkeys(found, 0.0), abs=1e-9)
-
-
-def test_frozen_does_not_learn_and_does_what_the_augmenter_does() -> None:
-    made = shaken(augmenter())
-    images = torch.rand(4, 1, 6, 6, generator=seeded())
-    (noise,) = made.draw(4, seeded(1))
-    expected = made(images, noise).detach()
-    before = [weight.detach().clone() for weight in made.parameters()]
-    frozen = FrozenAugmenter(made)
-    (draws,) = frozen.draw(4, seeded(1))
-    assert torch.equal(draws, noise)
-    output = frozen.apply(images, (draws,))
-    assert torch.equal(output, expected)
-    assert not output.requires_grad
-    assert all(torch.equal(a, b) for a, b in zip(made.parameters(), before, strict=True))
-    part = frozen.apply(images[1::2], (draws[1::2],))
-    torch.testing.assert_close(part, expected[1::2])
-    assert torch.equal(frozen(images, seeded(1)), expected)
+def test_the_image_is_seen_averaged() -> None:
+    augmenter = AUGMENTERS["affine"](conditioning="image")
+    images = torch.rand(2, 3, 8, 8, generator=seeded(1))
+    (context,) = augmenter.context(images, None)
+    parts = images.view(2, 3, 4, 2, 4, 2).mean((3, 5))
+    torch.testing.assert_close(context, parts.flatten(1) - 0.5)
+    (grey,) = augmenter.context(images[:, :1], None)
+    assert torch.equal(grey[:, :16], grey[:, 16:32])

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.affine import AffineAugmenter
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.registry import AUGMENTERS, name_of
 from dabo_ray.config.schema import AugmenterConfig
@@ -200,25 +199,6 @@ def test_the_schema_knows_the_operations() -> None:
         assert all(operation in described for operation in OPERATIONS[name])
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"operations": ["rotation", "rotation"]}, "each once"),
-        ({"operations": []}, "name some"),
-        ({"operations": ["hue"]}, r"\['hue'\].*rotation, scale"),
-        ({"hidden": [6, 60], "depth": 1}, "leave depth out"),
-        ({"hidden": [6, 0]}, "at least one unit"),
-        ({"dropout": 1.0}, r"\[0, 1\)"),
-        ({"conditioning": "class"}, "num_classes"),
-        ({"conditioning": "label"}, "none, class, image"),
-        ({"noise": 5}, "6 dimensions or more, got 5"),
-    ],
-)
-def test_options_that_are_refused(options, message) -> None:
-    with pytest.raises(ValueError, match=message):
-        AUGMENTERS["affine"](**options)
-
-
 def test_published_affine_network() -> None:
     """6 -> 6 -> 60 -> 6 with dropout 0.2: 42 + 420 + 366 weights."""
     network = AUGMENTERS["affine_matrix"](noise=6, hidden=[6, 60], dropout=0.2, centred=False)
@@ -231,43 +211,3 @@ def test_published_affine_color_network() -> None:
     network = AUGMENTERS["affine_color_matrix"](noise=10, hidden=[10, 100], centred=False)
     assert sum(weight.numel() for weight in network.parameters()) == 2220
     assert [type(layer).__name__ for layer in network.network] == ["Linear", "Tanh", "Linear", "Tanh", "Linear"]
-
-
-def test_dropout_leaves_out_its_part_of_the_units_and_keeps_the_mean() -> None:
-    augmenter = AUGMENTERS["affine_matrix"](noise=6, hidden=[50, 30], dropout=0.25, centred=False)
-    (draws,) = augmenter.draw(2000, seeded())
-    first, second = augmenter._dropout_masks(draws)
-    assert (first.shape, second.shape) == ((2000, 50), (2000, 30))
-    for mask in (first, second):
-        torch.testing.assert_close(mask.unique(), torch.tensor([0, 4 / 3]))
-        assert float((mask == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
-    into, between, last = [layer for layer in augmenter.network if isinstance(layer, torch.nn.Linear)]
-    hidden = (draws[:, :6] @ into.weight.T + into.bias).relu() * first
-    hidden = (hidden @ between.weight.T + between.bias).relu() * second
-    expected = hidden @ last.weight.T + last.bias
-    torch.testing.assert_close(augmenter.raw(draws), expected)
-
-
-def test_the_class_sets_the_spread() -> None:
-    augmenter = AffineAugmenter(conditioning="class", num_classes=2)
-    with torch.no_grad():
-        augmenter.class_log_spread[1, 0] = 1.0
-    (draws,) = augmenter.draw(5000, seeded())
-    spreads = [
-        augmenter.coordinates(draws, *augmenter.context(torch.zeros(5000, 1, 4, 4), torch.full((5000,), label))).std(0)
-        for label in (0, 1)
-    ]
-    ratio = spreads[1] / spreads[0]
-    torch.testing.assert_close(ratio, torch.tensor([torch.e, 1, 1, 1, 1, 1]), rtol=0.02, atol=0)
-    with pytest.raises(ValueError, match="labels"):
-        augmenter.context(torch.zeros(1, 1, 4, 4), None)
-
-
-def test_the_image_is_seen_averaged() -> None:
-    augmenter = AUGMENTERS["affine"](conditioning="image")
-    images = pictures(2, side=8)
-    (context,) = augmenter.context(images, None)
-    parts = images.view(2, 3, 4, 2, 4, 2).mean((3, 5))
-    torch.testing.assert_close(context, parts.flatten(1) - 0.5)
-    (grey,) = augmenter.context(images[:, :1], None)
-    assert torch.equal(grey[:, :16], grey[:, 16:32])
