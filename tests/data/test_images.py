@@ -31,3 +31,18 @@ def test_there_must_be_one_of_each_for_every_image(given) -> None:
     ((name, values),) = given.items()
     with pytest.raises(ValueError, match=f"got {len(values)} {name} for 6 images"):
         Images(**{"pixels": PIXELS, "labels": torch.arange(6), **given})
+
+
+def test_digest_tells_images_apart():
+    images = Images(PIXELS[:4, :1, :3, :3], torch.arange(4))
+    other_pixel, other_label = images.images.clone(), images.labels.clone()
+    other_pixel[3, 0, 2, 2] ^= 1
+    other_label[0] = 1
+    digests = {
+        images.digest(),
+        Images(other_pixel, images.labels).digest(),
+        Images(images.images, other_label).digest(),
+        images.take(torch.tensor([1, 0, 2, 3])).digest(),
+    }
+    assert len(digests) == 4
+    assert images.digest() == images.take(torch.arange(4)).digest()
