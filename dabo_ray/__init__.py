@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dabo_ray.augment.affine import AffineAugmenter
-    from dabo_ray.augment.color import AffineColorAugmenter
+    from dabo_ray.augment.affine_color import AffineColorAugmenter
+    from dabo_ray.augment.augmenter import Augmenter
     from dabo_ray.augment.export import load, load_augmenter, save
-    from dabo_ray.augment.learned import Augmenter
     from dabo_ray.augment.policy import PolicyAugmenter
     from dabo_ray.augment.transform import LearnedTransform
     from dabo_ray.bilevel.bilevel_step import BilevelStep
@@ -38,8 +38,8 @@ __all__ = [
 
 _MODULES = {
     "AffineAugmenter": "augment.affine",
-    "AffineColorAugmenter": "augment.color",
-    "Augmenter": "augment.learned",
+    "AffineColorAugmenter": "augment.affine_color",
+    "Augmenter": "augment.augmenter",
     "BilevelStep": "bilevel.bilevel_step",
     "Diverged": "bilevel.finite",
     "LearnedTransform": "augment.transform",

@@ -106,8 +106,8 @@ def extended_keys(options: argparse.Namespace) -> list[str]:
 def run(study: StudyConfig, options: argparse.Namespace) -> int:
     """Runs a checked study."""
     from dabo_ray.assembly import check_files, make_study_pools
-    from dabo_ray.augment.augmenter_file import AugmenterFileError
-    from dabo_ray.augment.policy_file import PolicyError
+    from dabo_ray.augment.fast_autoaugment_file import PolicyFileError
+    from dabo_ray.augment.frozen import AugmenterFileError
     from dabo_ray.commands.open_folder import held_folder
     from dabo_ray.data.images import DataError
     from dabo_ray.execution.cluster import check_cluster
@@ -126,7 +126,7 @@ def run(study: StudyConfig, options: argparse.Namespace) -> int:
             print(rehearse(study))
             return ExitCode.DONE
         digest = pools.labelled.digest()
-    except (ConnectionError, DataError, PolicyError, AugmenterFileError, WeightsError) as error:
+    except (ConnectionError, DataError, PolicyFileError, AugmenterFileError, WeightsError) as error:
         raise ConfigError(str(error)) from None
     signals.check()
     comment = leading_comment(options.file.read_text(encoding="utf-8"))

@@ -176,7 +176,7 @@ def test_every_owner_owns():
     [
         ("bilevel.step", "import ray"),
         ("bilevel.sgd", "def f():\n    import mlflow.entities"),
-        ("augment.ops", "import yaml"),
+        ("augment.functional", "import yaml"),
         ("data.splits", "import optuna"),
         ("data.splits", "from pydantic import BaseModel"),
         ("config.schema.study", "import torch"),
@@ -199,7 +199,7 @@ def test_a_misplaced_import_is_seen(module: str, line: str):
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("augment.ops", "from dabo_ray.data.sources import Images"),
+        ("augment.functional", "from dabo_ray.data.sources import Images"),
         ("models.resnet", "from dabo_ray import assembly"),
         ("config.schema.study", "def f():\n    from dabo_ray import trials"),
         ("tracking.mlflow", "from dabo_ray.planning.plan import read_results"),

@@ -15,10 +15,10 @@ from torch import nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import cross_entropy
 
-from dabo_ray.augment.affine import MatrixAugmenter
+from dabo_ray.augment.affine import AffineMatrixAugmenter
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Identity
 from dabo_ray.augment.geometric import Flip, FlipCrop
-from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.estimator import Estimator
 from dabo_ray.bilevel.hypergradient import Engine, adjoint_hypergradient
 from dabo_ray.bilevel.learner import Learner
@@ -40,7 +40,7 @@ WORKERS = 2
 SGD = Sgd.of(momentum=0.9, weight_decay=5e-4)
 
 
-class Float64Affine(MatrixAugmenter):
+class Float64Affine(AffineMatrixAugmenter):
     """float64, so that the order of summation does not hide a missing term."""
 
     def draw(self, num_images, generator):
@@ -78,7 +78,7 @@ def training(
     sgd = replace(SGD, clip_norm=clip_norm)
     if batch_norm:
         body = nn.Sequential(nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
-    augmenter = Float64Affine(6, 8).double()
+    augmenter = Float64Affine(noise=6, hidden=8).double()
     shared: dict[str, Any] = {
         "inner_steps": 2,
         "optimizer": torch.optim.SGD(augmenter.parameters(), 0.3),
@@ -91,7 +91,7 @@ def training(
             Batches(part(200, 250), batch, 1, workers, torch.device("cpu")),
             truncation=truncation,
             engine=engine,
-            estimator=Estimator(workers=workers, fraction=0.5, antithetic=augmenter.mirrored) if estimate else None,
+            estimator=Estimator(workers=workers, fraction=0.5, antithetic=augmenter.antithetic) if estimate else None,
             **shared,
         )
     return Training(

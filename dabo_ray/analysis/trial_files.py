@@ -11,7 +11,7 @@ from dabo_ray.storage.layout import StudyFolder
 from dabo_ray.trials import Outcome, Phase, TrialResult
 
 if TYPE_CHECKING:
-    from dabo_ray.augment.learned import Augmenter
+    from dabo_ray.augment.augmenter import Augmenter
 
 Record = Mapping[str, float]
 Records = Mapping[str, Sequence[Record]]

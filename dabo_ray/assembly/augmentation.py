@@ -8,19 +8,19 @@ from pathlib import Path
 import torch
 
 from dabo_ray.assembly.first_weights import seeded
-from dabo_ray.augment.augmenter_file import AugmenterFileError, read_frozen
-from dabo_ray.augment.augmenters import AUGMENTERS
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.augmix import AugMix
 from dabo_ray.augment.autoaugment import AutoAugment
-from dabo_ray.augment.automated import RandAugment, TrivialAugmentWide
+from dabo_ray.augment.color_jitter import ColorJitter
 from dabo_ray.augment.erasing import Cutout, RandomErasing
-from dabo_ray.augment.fast_autoaugment import PolicyAugmentation
+from dabo_ray.augment.fast_autoaugment import FastAutoAugment
+from dabo_ray.augment.fast_autoaugment_file import read_policy
 from dabo_ray.augment.fixed import Compose, FixedAugmentation, Identity
+from dabo_ray.augment.frozen import AugmenterFileError, FrozenAugmenter, read_frozen
 from dabo_ray.augment.geometric import Crop, Flip, FlipCrop, RandomAffine
-from dabo_ray.augment.jitter import ColorJitter
-from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.augment.mixing import CutMix, Mixup
-from dabo_ray.augment.policy_file import read_policy
+from dabo_ray.augment.randaugment import RandAugment, TrivialAugmentWide
+from dabo_ray.augment.registry import AUGMENTERS
 from dabo_ray.config.schema import AugmenterConfig, StudyConfig
 from dabo_ray.config.schema.baselines import Settings, arm_of
 from dabo_ray.seeds import derive
@@ -47,7 +47,7 @@ BASELINES: dict[str, Callable[..., FixedAugmentation]] = {
     "augmix": lambda classes, **settings: AugMix(**settings),
     "mixup": Mixup,
     "cutmix": CutMix,
-    "policy_file": lambda classes, path: PolicyAugmentation(read_policy(Path(path))),
+    "policy_file": lambda classes, path: FastAutoAugment(read_policy(Path(path))),
     "augmenter_file": lambda classes, path: read_frozen(Path(path), classes),
     "compose": lambda classes, steps: _compose([make_baseline(arm_of(step), classes) for step in steps]),
 }
@@ -67,24 +67,24 @@ def make_augmentation(
         learned: for a frozen trial, the augmenter that its origin learned.
 
     Raises:
-        PolicyError: the file of a policy cannot be read or holds none.
+        PolicyFileError: the file of a policy cannot be read or holds none.
         AugmenterFileError: the file of an augmenter cannot be read, holds none, or none for this use.
     """
     if trial.method == FROZEN:
         assert learned is not None
-        return Frozen(learned.to(device))
+        return FrozenAugmenter(learned.to(device))
     if trial.method not in (*LEARNING, RANDOM):
         return make_baseline(study.arms[trial.method], num_classes).to(device)
     with seeded(derive(trial.seed, "augmenter")):
         augmenter = make_augmenter(study.augmenter, num_classes).to(device)
-    return Frozen(augmenter) if trial.method == RANDOM else augmenter
+    return FrozenAugmenter(augmenter) if trial.method == RANDOM else augmenter
 
 
 def make_augmenter(config: AugmenterConfig, num_classes: int) -> Augmenter:
     """The augmenter of the settings, with weights from torch's generator."""
     return AUGMENTERS[config.name](
-        config.noise,
-        config.hidden,
+        noise=config.noise,
+        hidden=config.hidden,
         depth=config.depth,
         centred=config.centre == "identity",
         dropout=config.dropout,
@@ -98,7 +98,7 @@ def make_base(config: AugmenterConfig, num_classes: int) -> FixedAugmentation:
     """What is done by hand to the images that an augmenter is given.
 
     Raises:
-        PolicyError: the file of a policy cannot be read or holds none.
+        PolicyFileError: the file of a policy cannot be read or holds none.
         AugmenterFileError: the file of an augmenter cannot be read, holds none, or none for this use.
     """
     steps = [make_baseline(arm_of(step), num_classes) for step in config.base]
@@ -112,7 +112,7 @@ def make_baseline(arm: Settings, num_classes: int) -> FixedAugmentation:
 
 def _compose(steps: Sequence[FixedAugmentation]) -> Compose:
     for step in steps:
-        if isinstance(step, Frozen) and step.augmenter.conditioning != "none":
+        if isinstance(step, FrozenAugmenter) and step.augmenter.conditioning != "none":
             raise AugmenterFileError(
                 f"an augmenter file of a composition depends on the {step.augmenter.conditioning}, which its steps are "
                 "not told; name it as a baseline by itself, or give one that was learned without conditioning"

@@ -14,7 +14,7 @@ def check_files(study: StudyConfig, pools: Pools) -> None:
     """Reads what the study names beside its data, so that a wrong file is told now and not by the first trial.
 
     Raises:
-        PolicyError: the file of a policy cannot be read or holds none.
+        PolicyFileError: the file of a policy cannot be read or holds none.
         AugmenterFileError: the file of an augmenter cannot be read, holds none, or none for this use.
         WeightsError: the pretrained weights cannot be read, or are those of another network.
     """

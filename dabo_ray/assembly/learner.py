@@ -9,7 +9,7 @@ import torch
 
 from dabo_ray.assembly.augmentation import ADVERSARIAL
 from dabo_ray.assembly.data import TrialData
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.estimator import Estimator
 from dabo_ray.bilevel.hypergradient import Engine, adjoint_hypergradient
 from dabo_ray.bilevel.learner import Learner
@@ -67,7 +67,7 @@ def make_estimator(config: BilevelConfig, augmenter: Augmenter, workers: Workers
     assert config.mixed_batch_fraction is not None
     if config.mixed_batch_fraction == 1 and not config.antithetic:
         return None
-    antithetic = augmenter.mirrored if config.antithetic else None
+    antithetic = augmenter.antithetic if config.antithetic else None
     return Estimator(workers=workers, fraction=config.mixed_batch_fraction, antithetic=antithetic)
 
 

@@ -8,7 +8,7 @@ from dabo_ray.assembly.augmentation import make_augmentation, make_base
 from dabo_ray.assembly.classifier import make_objective, make_schedule, make_sgd
 from dabo_ray.assembly.data import make_data
 from dabo_ray.assembly.learner import make_learner
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.training import Training
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.splits import Pools

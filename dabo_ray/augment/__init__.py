@@ -1,1 +1,1 @@
-"""What changes an image: learned and hand-made augmentation, batched on the device. Torch only."""
+"""Image augmentation, learned and fixed, batched on the device. Torch only."""

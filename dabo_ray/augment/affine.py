@@ -8,9 +8,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.coordinates import Coordinates
-from dabo_ray.augment.learned import Augmenter
-from dabo_ray.augment.ops import affine_warp
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.coordinates import CoordinateAugmenter
+from dabo_ray.augment.functional import affine_warp
 
 GENERATORS = ("rotation", "scale", "aspect", "shear", "translation_x", "translation_y")
 """One-parameter families of maps: an angle in radians, logarithms of factors, a shear, halves of the side."""
@@ -31,53 +31,68 @@ SERIES_TERMS = 14
 """Enough for float64 within the bounds of the coordinates."""
 
 
-class Affine(Augmenter):
+class BaseAffineAugmenter(Augmenter):
     """An augmenter whose transformations are affine maps that tell where each output pixel is read."""
 
     @abstractmethod
-    def theta(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """(B, 2, 3) maps of output to input coordinates, see `affine_warp`."""
 
-    def transform(self, images: Tensor, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def transform(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """Warped images."""
-        return affine_warp(images, self.theta(drawn, context).to(images.dtype))
+        return affine_warp(images, self.theta(draws, context).to(images.dtype))
 
     @torch.no_grad()
-    def samples(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
+    def samples(self, draws: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
         """See `affine_samples`."""
-        return affine_samples(self.theta(drawn, context))
+        return affine_samples(self.theta(draws, context))
 
     @torch.no_grad()
-    def spread(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, float]:
+    def spread(self, draws: Tensor, context: Tensor | None = None) -> dict[str, float]:
         """See `affine_spread`."""
-        return affine_spread(self.theta(drawn, context))
+        return affine_spread(self.theta(draws, context))
 
 
-class MatrixAugmenter(Affine):
+class AffineMatrixAugmenter(BaseAffineAugmenter):
     """The published form: identity + tanh(network), number by number (Mounsaveng et al. 2021, section 3).
 
-    With `hidden=[6, 60], dropout=0.2, centred=False` it has the 828 weights of the published `small_affine`.
+    With `hidden=[6, 60], dropout=0.2, centred=False` it has the 828 weights of the published `small_affine`. The
+    arguments are those of `Augmenter`.
+
+    >>> augmenter = AffineMatrixAugmenter(hidden=[6, 60], dropout=0.2, centred=False)
+    >>> sum(weight.numel() for weight in augmenter.parameters())
+    828
     """
 
     OPERATIONS = MATRIX_OPERATIONS
 
-    def theta(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """(B, 2, 3) maps of output to input coordinates, see `affine_warp`."""
-        return matrix_map(self.embed(torch.tanh(self.raw(drawn, context))))
+        return matrix_map(self.embed(torch.tanh(self.raw(draws, context))))
 
 
-class AffineAugmenter(Coordinates, Affine):
-    """A distribution over affine maps in the coordinates of `GENERATORS`, see `Coordinates`.
+class AffineAugmenter(CoordinateAugmenter, BaseAffineAugmenter):
+    """A distribution over affine maps in the coordinates of `GENERATORS`, see `CoordinateAugmenter`.
 
     The linear part is the exponential of the coordinates' generators, so z and -z give a matrix and its inverse: the
-    identity is the centre.
+    identity is the centre. The arguments are those of `Augmenter`, its operations `AFFINE_OPERATIONS`.
+
+    >>> augmenter = AffineAugmenter()
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> (draws,) = augmenter.draw(8, torch.Generator().manual_seed(1))
+    >>> augmented = augmenter(images, draws)
+    >>> augmented.shape, augmented.requires_grad
+    (torch.Size([8, 3, 32, 32]), True)
+    >>> (draws,) = augmenter.draw(10_000, torch.Generator().manual_seed(0))
+    >>> round(augmenter.spread(draws)["rotation_spread_deg"])
+    3
     """
 
     OPERATIONS = AFFINE_OPERATIONS
 
-    def theta(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """(B, 2, 3) maps of output to input coordinates, see `affine_warp`."""
-        return affine_map(self.coordinates(drawn, context))
+        return affine_map(self.coordinates(draws, context))
 
 
 def matrix_map(numbers: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dabo_ray.augment import ops
-from dabo_ray.augment.fixed import OnLevels, Params
+from dabo_ray.augment import functional as F
+from dabo_ray.augment.autoaugment_operations import OPERATIONS, Space, apply_each, as_levels, look_up
+from dabo_ray.augment.fixed import Params, Uint8Augmentation
 from dabo_ray.augment.mixing import dirichlet
-from dabo_ray.augment.operations import OPERATIONS, Space, apply_each, as_levels, look_up
 
 LEVELS = 10
 MAX_DEPTH = 3
@@ -35,7 +35,7 @@ def augmix_space(height: int, width: int) -> Space:
     }
 
 
-class AugMix(OnLevels):
+class AugMix(Uint8Augmentation):
     """Convex combination of an image and several chains of operations on it; equals torchvision's transform.
 
     The weights of the chains are Dirichlet(alpha), that of the image itself against them Beta(alpha, alpha). Only the
@@ -43,12 +43,19 @@ class AugMix(OnLevels):
 
     Args:
         severity: the strongest level that is drawn, 1 to 10.
-        mixture_width: chains.
-        chain_depth: operations of a chain; None: one to three, drawn for each chain.
+        mixture_width: chains, at least 1.
+        chain_depth: operations of a chain, at least 1; None: one to three, drawn for each chain.
         alpha: > 0.
         all_ops: with brightness, saturation, contrast and sharpness.
 
+    Raises:
+        ValueError: a number is out of its range.
+
     Reference: Hendrycks et al. 2020.
+
+    >>> images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> AugMix(severity=1)(images, torch.Generator().manual_seed(1)).shape
+    torch.Size([4, 3, 32, 32])
     """
 
     def __init__(
@@ -60,6 +67,12 @@ class AugMix(OnLevels):
         alpha: float = 1.0,
         all_ops: bool = True,
     ) -> None:
+        fewest = min(mixture_width, MAX_DEPTH if chain_depth is None else chain_depth)
+        if not 1 <= severity <= LEVELS or fewest < 1 or alpha <= 0:
+            raise ValueError(
+                f"got severity={severity}, mixture_width={mixture_width}, chain_depth={chain_depth}, alpha={alpha}; "
+                f"give a severity of 1 to {LEVELS}, 1 or more chains and operations, and an alpha over 0"
+            )
         self.severity, self.width, self.alpha = severity, mixture_width, alpha
         self.chain_depth = chain_depth
         self.num_ops = len(augmix_space(1, 1)) - (0 if all_ops else len(TONES))
@@ -89,9 +102,9 @@ class AugMix(OnLevels):
         for step in range(entries.shape[2]):
             numbers, strengths = (values[:, :, step].T.flatten() for values in (operations, magnitudes))
             changed = apply_each(changed, numbers, strengths, bilinear=True)
-        mixed = levels.float().mul_(ops.per_image(share.to(levels.device, torch.float32)))
+        mixed = levels.float().mul_(F.per_image(share.to(levels.device, torch.float32)))
         for chain, weight in zip(changed.chunk(self.width), weights.unbind(1), strict=True):
-            mixed.addcmul_(chain.float(), ops.per_image(weight.to(mixed)))
+            mixed.addcmul_(chain.float(), F.per_image(weight.to(mixed)))
         # Shares sum to one only up to rounding, and torchvision cuts what it mixes to 8 bits.
         mixed.floor_().clamp_(0, 255).div_(255)
         return mixed.to(images.dtype) if images.is_floating_point() else mixed

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.automated import autoaugment_space
-from dabo_ray.augment.fixed import OnLevels, Params
-from dabo_ray.augment.operations import OPERATIONS, apply_chain, look_up
+from dabo_ray.augment.autoaugment_operations import OPERATIONS, apply_chain, look_up
+from dabo_ray.augment.fixed import Params, Uint8Augmentation
+from dabo_ray.augment.randaugment import autoaugment_space
 
 LEVELS = 10
 """Magnitudes of the published policies, from 0 to 9."""
@@ -98,16 +98,27 @@ POLICIES = {
 """Data set -> sub-policies, one a line: two operations, each with its probability and level (`-`: it has none)."""
 
 
-class AutoAugment(OnLevels):
+class AutoAugment(Uint8Augmentation):
     """One sub-policy of two operations for each image, drawn uniformly; equals torchvision's transform.
+
+    Floating point images are taken as multiples of 1/255.
 
     Args:
         policy: a key of `POLICIES`.
 
+    Raises:
+        ValueError: there is no such policy.
+
     Reference: Cubuk et al. 2019, appendix A.
+
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> AutoAugment("svhn")(images, torch.Generator().manual_seed(1)).shape
+    torch.Size([8, 3, 32, 32])
     """
 
     def __init__(self, policy: str = "cifar10") -> None:
+        if policy not in POLICIES:
+            raise ValueError(f"got policy={policy!r}; give one of {', '.join(POLICIES)}")
         steps = [step.split() for line in POLICIES[policy].strip().splitlines() for step in line.split(",")]
         names, probabilities, levels = zip(*steps, strict=True)
         # Places in `OPERATIONS` are places in the space.

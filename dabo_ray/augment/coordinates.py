@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from dabo_ray.augment.learned import Augmenter, Options
+from dabo_ray.augment.augmenter import Augmenter
 
 INITIAL_SPREAD = 0.05
 """Standard deviation of a coordinate before learning: 3 degrees, 5 %, 2.5 % of the side."""
@@ -24,7 +23,7 @@ PRIOR = 0.05
 """Signal to noise of a gradient that a spread must show in order to grow, see `ShrunkAdam`."""
 
 
-class Coordinates(Augmenter):
+class CoordinateAugmenter(Augmenter):
     """An augmenter that draws bounded coordinates around zero, which stands for no change.
 
     Coordinate k of an image is pi tanh(c_k / pi) with
@@ -36,13 +35,7 @@ class Coordinates(Augmenter):
     Conditioned on the class, s_k has an offset for each class. Conditioned on the image, the network adds to s_k.
     With a centred network coordinates are odd in the noise, whatever the weights.
 
-    Args:
-        noise: dimension of the noise, at least one per coordinate; None for that.
-        hidden: units of each hidden layer of f, or a list with the units of each.
-        options: see `Options`.
-
-    Raises:
-        ValueError: the noise has too few dimensions, or an option is out of its range.
+    The arguments are those of `Augmenter`; `noise` is at least one per coordinate.
 
     Reference: Benton et al. 2020 (Augerino) for learned widths of generators.
     """
@@ -50,8 +43,12 @@ class Coordinates(Augmenter):
     INITIAL_SPREADS: ClassVar[dict[str, float]] = {}
     """Operation -> spread before learning, where it is not `INITIAL_SPREAD`."""
 
-    def __init__(self, noise: int | None = None, hidden: int | Sequence[int] = 32, **options: Unpack[Options]) -> None:
-        super().__init__(noise, hidden, **options)
+    def add_weights(self) -> None:
+        """The spreads, and the network's last layer at zero.
+
+        Raises:
+            ValueError: the noise has too few dimensions.
+        """
         if self.noise < len(self.used):
             raise ValueError(
                 f"{', '.join(self.operations)} need noise of {len(self.used)} dimensions or more, got {self.noise}"
@@ -74,21 +71,21 @@ class Coordinates(Augmenter):
         """The factors by which a network that sees the image changes the spreads, as logarithms."""
         return len(self.used) if self.conditioning == "image" else 0
 
-    def coordinates(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def coordinates(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """(B, K) coordinates of all operations, between -pi and pi; zero for operations that are not used."""
-        return self._coordinates(drawn, self.raw(drawn, context), context)
+        return self._coordinates(draws, self.raw(draws, context), context)
 
-    def _coordinates(self, drawn: Tensor, raw: Tensor, context: Tensor | None) -> Tensor:
+    def _coordinates(self, draws: Tensor, raw: Tensor, context: Tensor | None) -> Tensor:
         count = len(self.used)
         if not count:
-            return self.embed(drawn[:, :0])
+            return self.embed(draws[:, :0])
         log_spread: Tensor = self.log_spread
         if self.conditioning == "class" and context is not None:
             log_spread = log_spread + context @ self.class_log_spread
         if self.conditioning == "image":
             log_spread = log_spread + raw[:, count : 2 * count]
         spread = log_spread.clamp(max=LARGEST_LOG_SPREAD).exp()
-        unbounded = spread * (math.sqrt(3) * drawn[:, :count] + raw[:, :count])
+        unbounded = spread * (math.sqrt(3) * draws[:, :count] + raw[:, :count])
         return self.embed(math.pi * torch.tanh(unbounded / math.pi))
 
     def groups(self, lr: float) -> list[dict[str, Any]]:

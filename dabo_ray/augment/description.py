@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,12 +35,12 @@ def draw_samples(augmenter: Augmenter, label: int | None = None) -> dict[str, Te
     if label is not None and not 0 <= label < augmenter.num_classes:
         raise ValueError(f"got label {label}; this augmenter knows {augmenter.num_classes} classes, counted from 0")
     weight = next(augmenter.parameters())
-    (drawn,) = augmenter.draw(NUM_DRAWS, torch.Generator().manual_seed(0))
+    (draws,) = augmenter.draw(NUM_DRAWS, torch.Generator().manual_seed(0))
     images = torch.full((NUM_DRAWS, 1, 1, 1), 0.5, device=weight.device)
     labels = torch.arange(NUM_DRAWS, device=weight.device) % max(1, augmenter.num_classes)
     if label is not None:
         labels = torch.full_like(labels, label)
-    samples = augmenter.samples(drawn.to(weight), *augmenter.context(images, labels))
+    samples = augmenter.samples(draws.to(weight), *augmenter.context(images, labels))
     return {name: values.detach().cpu().double() for name, values in samples.items()}
 
 
@@ -56,6 +56,11 @@ def describe(augmenter: Augmenter, label: int | None = None) -> str:
 
     Raises:
         ValueError: there is no such class.
+
+    >>> from dabo_ray.augment.affine import AffineAugmenter
+    >>> print(describe(AffineAugmenter(operations=["rotation"])))
+    Each image is changed by its own draw: rotation.
+    rotation              spread 2.9 degrees, 95 % between -4.7 and +4.7 degrees
     """
     samples = draw_samples(augmenter, label)
     lines = []
@@ -83,7 +88,7 @@ def describe(augmenter: Augmenter, label: int | None = None) -> str:
     return "\n".join([head, *(lines or ["Nothing is changed."])])
 
 
-def draw_distribution(
+def plot_distribution(
     augmenter: Augmenter, target: str | PathLike[str] | Axes | None = None, label: int | None = None
 ) -> Axes:
     """Draws a histogram for each quantity, the value that changes nothing in the middle.

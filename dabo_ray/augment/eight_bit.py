@@ -2,7 +2,7 @@
 
 Levels are (B, C, H, W), C = 1 or 3, whole numbers in 0..255 as float32; so is what comes out. Each operation may write
 into the levels it is given. `strengths`, (B,), is the blending factor less one: 0 is no change. These have no useful
-gradients; `ops` has the smooth definitions.
+gradients; `functional` has the smooth definitions.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.ops import Terms, grayscale, per_image, sample, smooth_inner
+from dabo_ray.augment.functional import Terms, grayscale, per_image, sample, smooth_inner
 
 
 def nearest_warp(levels: Tensor, terms: Terms) -> Tensor:
-    """The nearest pixel under a map of pixels, see `ops.pixel_terms`; zero outside the image."""
+    """The nearest pixel under a map of pixels, see `functional.pixel_terms`; zero outside the image."""
     return sample(levels, terms, "nearest")
 
 

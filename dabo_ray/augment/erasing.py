@@ -7,30 +7,38 @@ import math
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.fixed import FixedAugmentation, Moving, Params, check_batch, check_levels
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.fixed import AnyDtypeAugmentation, FixedAugmentation, Params, check_batch, check_uint8
+from dabo_ray.augment.functional import to_unit
 
 ATTEMPTS = 10
 """Rectangles that are tried for an image before it stays whole, as in torchvision."""
 
 
-class Cutout(Moving):
+class Cutout(AnyDtypeAugmentation):
     """Blacken a square whose centre is any pixel; what lies outside the image is lost.
 
     Args:
-        size: side of the square in pixels; None: half the shorter side of the image, which is 16 for CIFAR's 32.
+        size: side of the square in pixels, at least 1; None: half the shorter side of the image, 16 for CIFAR's 32.
+
+    Raises:
+        ValueError: the size is under 1.
 
     Reference: DeVries and Taylor 2017.
+
+    >>> Cutout(size=1)(torch.ones(2, 1, 1, 3), torch.Generator().manual_seed(0)).flatten(1).tolist()
+    [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]
     """
 
     def __init__(self, *, size: int | None = None) -> None:
+        if size is not None and size < 1:
+            raise ValueError(f"got size={size}; give at least 1 pixel, or None for half the shorter side")
         self.size = size
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
         """The centre, in [0, 1) of height and width."""
         return (torch.rand(num_images, 2, generator=generator, dtype=torch.float64),)
 
-    def move(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Blacken a square of each image."""
         (centres,) = params
         sides = torch.tensor(images.shape[-2:])
@@ -48,7 +56,14 @@ class RandomErasing(FixedAugmentation):
         ratio: smallest and largest height over width; its logarithm is uniform.
         value: of the painted pixels, in [0, 1].
 
+    Raises:
+        ValueError: a setting is out of its range.
+
     Reference: Zhong et al. 2020; torchvision's `RandomErasing`.
+
+    >>> painted = RandomErasing(probability=1)(torch.ones(1, 1, 32, 32), torch.Generator().manual_seed(0))
+    >>> 0.02 <= float((painted == 0).float().mean()) <= 0.34
+    True
     """
 
     def __init__(
@@ -59,6 +74,12 @@ class RandomErasing(FixedAugmentation):
         ratio: tuple[float, float] = (0.3, 3.3),
         value: float = 0.0,
     ) -> None:
+        are_pairs = 0 <= scale[0] <= scale[1] <= 1 and 0 < ratio[0] <= ratio[1]
+        if not (are_pairs and 0 <= probability <= 1 and 0 <= value <= 1):
+            raise ValueError(
+                f"got probability={probability}, scale={scale}, ratio={ratio}, value={value}; give a probability and a "
+                "value in [0, 1], and pairs (low, high): areas in [0, 1], ratios over 0"
+            )
         self.probability, self.scale, self.ratio, self.value = probability, scale, ratio, value
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
@@ -76,9 +97,9 @@ class RandomErasing(FixedAugmentation):
         painted = self._painted(images, params)
         return self._filled(images * (1 - painted), painted)
 
-    def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
+    def apply_uint8(self, levels: Tensor, params: Params) -> Tensor:
         """`apply` to levels, which are blackened first: a quarter of the memory."""
-        check_levels(levels, params)
+        check_uint8(levels, params)
         painted = self._painted(levels, params)
         return self._filled(to_unit(levels * (1 - painted)), painted)
 

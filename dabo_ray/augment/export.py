@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from dabo_ray.augment.augmenters import AUGMENTERS, name_of
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.registry import AUGMENTERS, name_of
 from dabo_ray.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -38,6 +38,16 @@ def save(augmenter: Augmenter, path: str | os.PathLike[str], *, description: Map
 
     Raises:
         ValueError: a weight is not finite, or JSON cannot hold the description.
+        OSError: the folder cannot be written to.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(AUGMENTERS["affine"](), Path(folder) / "augmenter.safetensors", description={"data": "digits"})
+    ...     transform = load(Path(folder) / "augmenter.safetensors")
+    >>> transform.description
+    {'data': 'digits'}
+    >>> transform(torch.zeros(3, 32, 32, dtype=torch.uint8)).dtype
+    torch.uint8
     """
     weights = {name: weight.detach().cpu().contiguous() for name, weight in augmenter.state_dict().items()}
     broken = [name for name, weight in weights.items() if not weight.isfinite().all()]
@@ -57,7 +67,7 @@ def save(augmenter: Augmenter, path: str | os.PathLike[str], *, description: Map
 
 
 def load(path: str | os.PathLike[str]) -> LearnedTransform:
-    """Reads a saved augmenter as a transform, see `LearnedTransform`.
+    """Reads a saved augmenter as a transform, see `LearnedTransform`; nothing in the file is executed.
 
     Raises:
         ValueError: the file is not one of `save`, is damaged, or was written by a later version.
@@ -71,7 +81,14 @@ def load(path: str | os.PathLike[str]) -> LearnedTransform:
 
 
 def load_augmenter(path: str | os.PathLike[str]) -> Augmenter:
-    """Reads a saved augmenter to draw from or to learn on; raises as `load` does."""
+    """Reads a saved augmenter to draw from or to learn on; raises as `load` does.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(AUGMENTERS["affine"](hidden=8), Path(folder) / "augmenter.safetensors")
+    ...     load_augmenter(Path(folder) / "augmenter.safetensors").widths
+    (8,)
+    """
     return _read(Path(path))[0]
 
 

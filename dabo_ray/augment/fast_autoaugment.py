@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dabo_ray.augment.autoaugment_operations import OPERATIONS, apply_chain
 from dabo_ray.augment.erasing import inside
-from dabo_ray.augment.fixed import OnLevels, Params
-from dabo_ray.augment.operations import OPERATIONS, apply_chain
+from dabo_ray.augment.fixed import Params, Uint8Augmentation
 
 SubPolicy = Sequence[tuple[str, float, float]]
 """Operations one after the other: a key of `KINDS`, a probability and a level, both in [0, 1]."""
@@ -57,18 +57,29 @@ FILL = (125, 123, 114)
 _CODES = {name: code for code, name in enumerate((*OPERATIONS, "Cutout"))}
 
 
-class PolicyAugmentation(OnLevels):
+class FastAutoAugment(Uint8Augmentation):
     """One sub-policy for each image, drawn uniformly.
 
     Warps take the nearest pixel, as PIL's do. Brightness to sharpness are torchvision's, within a grey level of PIL's.
 
     Args:
-        policy: sub-policies, at least one.
+        policy: sub-policies, at least one; see `fast_autoaugment_file.read_policy` for those of a file.
+
+    Raises:
+        ValueError: the policy or one of its sub-policies is empty, or it names an operation that is none of `KINDS`.
 
     Reference: Lim et al. 2019.
+
+    >>> augment = FastAutoAugment([[("Invert", 1.0, 0.5)]])
+    >>> augment(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.Generator().manual_seed(0)).flatten().tolist()
+    [1.0, 0.0]
     """
 
     def __init__(self, policy: Sequence[SubPolicy]) -> None:
+        unknown = {name for sub in policy for name, _, _ in sub} - KINDS.keys()
+        if unknown or not policy or not all(policy):
+            given = f"operations {sorted(unknown)}" if unknown else "an empty policy or sub-policy"
+            raise ValueError(f"got {given}; give sub-policies of {', '.join(KINDS)}")
         length = max(len(sub) for sub in policy)
         # A probability under zero is never met: sub-policies may differ in length.
         padded = [[*sub, *(length - len(sub)) * [("Invert", -1.0, 0.0)]] for sub in policy]

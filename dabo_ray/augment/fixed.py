@@ -1,4 +1,4 @@
-"""Hand-made augmentation: random transformations of a batch that are not learned.
+"""Fixed augmentation: random transformations of a batch that are not learned.
 
 Drawing is apart from applying: `draw` makes the random numbers of a global batch on the CPU, one row per image, and
 `apply` takes the rows of whichever images it is given. So the result does not depend on the device, nor on how many
@@ -14,29 +14,48 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.functional import to_unit
 
 Params = tuple[Tensor, ...]
 """Random numbers on the CPU; the first dimension of each tensor is the image."""
 
 
 class FixedAugmentation(ABC):
-    """A random transformation of images, (B, C, H, W), C = 1 or 3, floating point in [0, 1]."""
+    """A random transformation of a batch, each image by its own draw.
+
+    Images are (B, C, H, W), C = 1 or 3, floating point in [0, 1], and stay of their type and shape; uint8 images are
+    for `apply_uint8`. Neither the images given nor torch's global generator are changed.
+
+    >>> images = torch.arange(8.0).view(2, 1, 2, 2) / 8
+    >>> augment = Compose([Identity()])
+    >>> augment(images, torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 1, 2, 2])
+    >>> params = augment.draw(2, torch.Generator().manual_seed(0))
+    >>> torch.equal(augment.apply(images[1:], tuple(part[1:] for part in params)), images[1:])
+    True
+    """
 
     @abstractmethod
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
-        """Draw what `apply` needs for `num_images` images."""
+        """Draw what `apply` needs for `num_images` images; the generator is one of the CPU."""
 
     @abstractmethod
     def apply(self, images: Tensor, params: Params) -> Tensor:
-        """Transform each image by its row of `params`; the images given stay as they are."""
+        """Transform each image by its row of `params`; the images given stay as they are.
 
-    def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
+        Raises:
+            ValueError: the images are of another shape or type, or the parameters are those of other images.
+        """
+
+    def apply_uint8(self, levels: Tensor, params: Params) -> Tensor:
         """`apply` to uint8 images; they come out as float32 in [0, 1].
 
         What works on 8-bit levels anyway overrides it, which saves passes over memory.
+
+        Raises:
+            ValueError: the images are of another shape or type, or the parameters are those of other images.
         """
-        check_levels(levels, params)
+        check_uint8(levels, params)
         return self.apply(to_unit(levels), params)
 
     def to(self, device: torch.device) -> Self:
@@ -48,7 +67,7 @@ class FixedAugmentation(ABC):
 
         Args:
             labels: (B,) int64, or (B, num_classes) shares of the classes.
-            images: as they were given to `apply` or `apply_levels`.
+            images: as they were given to `apply` or `apply_uint8`.
             params: as they were given with them.
 
         Returns:
@@ -57,7 +76,7 @@ class FixedAugmentation(ABC):
         return labels
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw for these images and apply."""
+        """Draw for these images and apply; raises as `apply` does."""
         return self.apply(images, self.draw(len(images), generator))
 
 
@@ -73,44 +92,48 @@ class Identity(FixedAugmentation):
         return images
 
 
-class OnLevels(FixedAugmentation):
+class Uint8Augmentation(FixedAugmentation):
     """A transformation that works on 8-bit levels: uint8 images need no conversion before it."""
 
     @abstractmethod
     def transform(self, images: Tensor, params: Params) -> Tensor:
-        """What `apply` does to floating point images and `apply_levels` to uint8 ones."""
+        """What `apply` does to floating point images and `apply_uint8` to uint8 ones."""
 
     def apply(self, images: Tensor, params: Params) -> Tensor:
         """`transform` the images, taken as multiples of 1/255."""
         check_batch(images, params)
         return self.transform(images, params)
 
-    def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
+    def apply_uint8(self, levels: Tensor, params: Params) -> Tensor:
         """`transform` the levels."""
-        check_levels(levels, params)
+        check_uint8(levels, params)
         return self.transform(levels, params)
 
 
-class Moving(FixedAugmentation):
+class AnyDtypeAugmentation(FixedAugmentation):
     """A transformation that moves pixels and makes none but zeros: images may be of any type, and stay of it."""
 
     @abstractmethod
-    def move(self, images: Tensor, params: Params) -> Tensor:
-        """What both `apply` and `apply_levels` do; there are no gradients."""
+    def transform(self, images: Tensor, params: Params) -> Tensor:
+        """What both `apply` and `apply_uint8` do; there are no gradients."""
 
     def apply(self, images: Tensor, params: Params) -> Tensor:
-        """`move` the pixels."""
+        """`transform` the pixels."""
         check_batch(images, params)
-        return self.move(images, params)
+        return self.transform(images, params)
 
-    def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
-        """`move` the levels: a quarter of the memory."""
-        check_levels(levels, params)
-        return to_unit(self.move(levels, params))
+    def apply_uint8(self, levels: Tensor, params: Params) -> Tensor:
+        """`transform` the levels: a quarter of the memory."""
+        check_uint8(levels, params)
+        return to_unit(self.transform(levels, params))
 
 
 class Compose(FixedAugmentation):
-    """One transformation after the other."""
+    """One transformation after the other.
+
+    Args:
+        steps: from the first to the last.
+    """
 
     def __init__(self, steps: Sequence[FixedAugmentation]) -> None:
         self.steps = tuple(steps)
@@ -132,17 +155,17 @@ class Compose(FixedAugmentation):
             images = step.apply(images, own)
         return images
 
-    def apply_levels(self, levels: Tensor, params: Params) -> Tensor:
+    def apply_uint8(self, levels: Tensor, params: Params) -> Tensor:
         """All steps in their order; levels stay levels as long as pixels are only moved."""
-        check_levels(levels, params)
+        check_uint8(levels, params)
         images = levels
         for step, own in self._with_params(params):
             if images.is_floating_point():
                 images = step.apply(images, own)
-            elif isinstance(step, Moving):
-                images = step.move(images, own)
+            elif isinstance(step, AnyDtypeAugmentation):
+                images = step.transform(images, own)
             else:
-                images = step.apply_levels(images, own)
+                images = step.apply_uint8(images, own)
         return images if images.is_floating_point() else to_unit(images)
 
     def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
@@ -167,8 +190,8 @@ def check_batch(images: Tensor, params: Params) -> None:
     _check(images, params, images.is_floating_point(), "a floating point batch (B, C, H, W) in [0, 1]")
 
 
-def check_levels(levels: Tensor, params: Params) -> None:
-    """Refuses what `FixedAugmentation.apply_levels` cannot work on.
+def check_uint8(levels: Tensor, params: Params) -> None:
+    """Refuses what `FixedAugmentation.apply_uint8` cannot work on.
 
     Raises:
         ValueError: not a uint8 batch of grey or colour images, or parameters of other images.

@@ -1,4 +1,4 @@
-"""Hand-made geometric augmentation: mirroring, cropping, affine maps."""
+"""Fixed geometric augmentation: flips, crops, affine maps."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from dabo_ray.augment import ops
-from dabo_ray.augment.fixed import FixedAugmentation, Moving, Params, check_batch
+from dabo_ray.augment import functional as F
+from dabo_ray.augment.fixed import AnyDtypeAugmentation, FixedAugmentation, Params, check_batch
 
 
-class Flip(Moving):
-    """Mirror every second image, on average: left to right, or upside down."""
+class Flip(AnyDtypeAugmentation):
+    """Mirror every second image, on average: left to right, or upside down.
+
+    Args:
+        vertical: upside down.
+
+    >>> images = torch.arange(4.0).view(4, 1, 1, 1) / 4 * torch.tensor([0, 1])
+    >>> Flip()(images, torch.Generator().manual_seed(0))[:, 0, 0].tolist()
+    [[0.0, 0.0], [0.0, 0.25], [0.5, 0.0], [0.75, 0.0]]
+    """
 
     def __init__(self, *, vertical: bool = False) -> None:
         self.axis = -2 if vertical else -1
@@ -20,30 +28,40 @@ class Flip(Moving):
         """Whether to mirror."""
         return (torch.rand(num_images, generator=generator) < 0.5,)
 
-    def move(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Mirror the chosen images."""
         (mirrored,) = params
         rows = mirrored.nonzero().squeeze(1).to(images.device)
         output = images.detach().clone(memory_format=torch.contiguous_format)
-        ops.put(output, rows, output.index_select(0, rows).flip(self.axis))
+        F.put(output, rows, output.index_select(0, rows).flip(self.axis))
         return output
 
 
-class Crop(Moving):
+class Crop(AnyDtypeAugmentation):
     """Pad with zeros and crop to the old size at random.
 
     Args:
-        padding: pixels on every side; None: an eighth of the side, which is 4 for CIFAR's 32.
+        padding: pixels on every side, at least 0; None: an eighth of the side, which is 4 for CIFAR's 32.
+
+    Raises:
+        ValueError: the padding is negative.
+
+    Reference: He et al. 2016, section 4.2.
+
+    >>> Crop(padding=1)(torch.ones(2, 1, 2, 2), torch.Generator().manual_seed(0))[:, 0].tolist()
+    [[[1.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]]
     """
 
     def __init__(self, *, padding: int | None = None) -> None:
+        if padding is not None and padding < 0:
+            raise ValueError(f"got padding={padding}; give 0 or more pixels, or None for an eighth of the side")
         self.padding = padding
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
         """Where to crop, in [0, 1) of the room there is along y and x."""
         return (torch.rand(num_images, 2, generator=generator),)
 
-    def move(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Crop each image."""
         (corners,) = params
         margin_y, margin_x = (side // 8 if self.padding is None else self.padding for side in images.shape[-2:])
@@ -62,8 +80,12 @@ class Crop(Moving):
         return chosen.as_strided(images.shape, (length, of_channel, of_row, 1)).contiguous()
 
 
-class FlipCrop(Moving):
-    """The CIFAR recipe: `Crop`, then `Flip`."""
+class FlipCrop(AnyDtypeAugmentation):
+    """The CIFAR recipe (He et al. 2016, section 4.2): `Crop`, whose `padding` it takes, then `Flip`.
+
+    >>> FlipCrop()(torch.ones(2, 3, 32, 32), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 32, 32])
+    """
 
     def __init__(self, *, padding: int | None = None) -> None:
         self.crop, self.flip = Crop(padding=padding), Flip()
@@ -72,28 +94,32 @@ class FlipCrop(Moving):
         """Where to crop and whether to mirror."""
         return self.crop.draw(num_images, generator) + self.flip.draw(num_images, generator)
 
-    def move(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Crop each image and mirror the chosen ones."""
         corners, mirrored = params
-        return self.flip.move(self.crop.move(images, (corners,)), (mirrored,))
+        return self.flip.transform(self.crop.transform(images, (corners,)), (mirrored,))
 
 
 class RandomAffine(FixedAugmentation):
-    """Rotate and scale about the centre, then translate: uniform draws, bilinear, zero outside the image."""
+    """Rotate and scale about the centre, then translate: uniform draws, bilinear, zero outside the image.
+
+    Args:
+        degrees: largest rotation to either side, >= 0.
+        translate: largest shift along each axis as a fraction of that side, >= 0.
+        scale: smallest and largest magnification, > 0.
+
+    Raises:
+        ValueError: a range is negative, empty or not a magnification.
+
+    >>> images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> still = RandomAffine(degrees=0, translate=0, scale=(1, 1))
+    >>> torch.allclose(still(images, torch.Generator().manual_seed(1)), images, atol=1e-5)
+    True
+    """
 
     def __init__(
         self, *, degrees: float = 15.0, translate: float = 0.1, scale: tuple[float, float] = (0.9, 1.1)
     ) -> None:
-        """Set the ranges.
-
-        Args:
-            degrees: Largest rotation to either side, >= 0.
-            translate: Largest shift along each axis as a fraction of that side, >= 0.
-            scale: Smallest and largest magnification, > 0.
-
-        Raises:
-            ValueError: If a range is negative, empty or not a magnification.
-        """
         if degrees < 0 or translate < 0 or not 0 < scale[0] <= scale[1]:
             raise ValueError(
                 f"got degrees={degrees}, translate={translate}, scale={scale}; "
@@ -115,8 +141,8 @@ class RandomAffine(FixedAugmentation):
         check_batch(images, params)
         angles, shifts, scales = params
         height, width = images.shape[-2:]
-        matrix = ops.rotation_matrix(angles)[:, :, :2] / scales[:, None, None]
+        matrix = F.rotation_matrix(angles)[:, :, :2] / scales[:, None, None]
         # out(p) = image(matrix (p - shift)), in pixels about the centre.
         offset = -matrix @ (shifts * torch.tensor([width, height]))[:, :, None]
-        theta = ops.theta_of(torch.cat((matrix, offset), dim=2), height, width)
-        return ops.affine_warp(images, theta.to(images)).clamp(0, 1)
+        theta = F.theta_of(torch.cat((matrix, offset), dim=2), height, width)
+        return F.affine_warp(images, theta.to(images)).clamp(0, 1)

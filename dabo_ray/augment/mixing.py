@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from dabo_ray.augment.erasing import inside
-from dabo_ray.augment.fixed import FixedAugmentation, Moving, Params, check_batch
-from dabo_ray.augment.ops import per_image
+from dabo_ray.augment.fixed import AnyDtypeAugmentation, FixedAugmentation, Params, check_batch
+from dabo_ray.augment.functional import per_image
 
 
 class Mixup(FixedAugmentation):
@@ -22,10 +22,20 @@ class Mixup(FixedAugmentation):
         num_classes: of the labels.
         alpha: > 0; small: nearly one of the two, 1: uniform.
 
+    Raises:
+        ValueError: alpha is not over 0.
+
     Reference: Zhang et al. 2018; torchvision's `MixUp`, which draws one share for a batch.
+
+    >>> images, labels = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([0, 1])
+    >>> mixup = Mixup(2)
+    >>> params = mixup.draw(2, torch.Generator().manual_seed(0))
+    >>> torch.allclose(mixup.apply(images, params).flatten(), mixup.targets(labels, images, params)[:, 1])
+    True
     """
 
     def __init__(self, num_classes: int, *, alpha: float = 1.0) -> None:
+        _check_alpha(alpha)
         self.num_classes, self.alpha = num_classes, alpha
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
@@ -43,7 +53,7 @@ class Mixup(FixedAugmentation):
         return mixed_labels(labels, self.num_classes, params[0].to(images.device, torch.float32))
 
 
-class CutMix(Moving):
+class CutMix(AnyDtypeAugmentation):
     """A rectangle of the partner in each image, with an area of 1 - share, share from Beta(alpha, alpha).
 
     The rectangle's centre is any pixel; what lies outside the image is lost, and the labels follow what is left.
@@ -52,10 +62,20 @@ class CutMix(Moving):
         num_classes: of the labels.
         alpha: > 0.
 
+    Raises:
+        ValueError: alpha is not over 0.
+
     Reference: Yun et al. 2019; torchvision's `CutMix`, which draws one rectangle for a batch.
+
+    >>> images, labels = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 8, 8), torch.tensor([0, 1])
+    >>> cutmix = CutMix(2)
+    >>> params = cutmix.draw(2, torch.Generator().manual_seed(0))
+    >>> torch.allclose(cutmix.apply(images, params).mean((1, 2, 3)), cutmix.targets(labels, images, params)[:, 1])
+    True
     """
 
     def __init__(self, num_classes: int, *, alpha: float = 1.0) -> None:
+        _check_alpha(alpha)
         self.num_classes, self.alpha = num_classes, alpha
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
@@ -63,7 +83,7 @@ class CutMix(Moving):
         share = dirichlet(self.alpha, num_images, 2, generator)[:, 0]
         return share, torch.rand(num_images, 2, generator=generator, dtype=torch.float64)
 
-    def move(self, images: Tensor, params: Params) -> Tensor:
+    def transform(self, images: Tensor, params: Params) -> Tensor:
         """Paste a rectangle of the image before into each image."""
         pasted = inside(*_rectangle(images, params), images)
         return (images * (1 - pasted)).add_(images.roll(1, 0) * pasted)
@@ -74,6 +94,11 @@ class CutMix(Moving):
         height, width = images.shape[-2:]
         pasted = (end - first).prod(dim=1) / (height * width)
         return mixed_labels(labels, self.num_classes, (1 - pasted).to(images.device, torch.float32))
+
+
+def _check_alpha(alpha: float) -> None:
+    if alpha <= 0:
+        raise ValueError(f"got alpha={alpha}; give a number over 0")
 
 
 def _rectangle(images: Tensor, params: Params) -> tuple[Tensor, Tensor]:

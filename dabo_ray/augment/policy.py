@@ -1,19 +1,17 @@
-"""A learned policy: which operations are done to an image, each with a learned probability and learned magnitudes."""
+"""A learned policy: operations, each with a learned probability and learned magnitudes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Unpack
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from dabo_ray.augment import ops
+from dabo_ray.augment import functional as F
 from dabo_ray.augment.affine import AFFINE_OPERATIONS, GENERATORS, affine_map, affine_samples, affine_spread
-from dabo_ray.augment.color import BLENDS, NUM_KEYS, TONE_OPERATIONS, Tones, adjust_tones, tones_of
-from dabo_ray.augment.coordinates import Coordinates
-from dabo_ray.augment.learned import Options
+from dabo_ray.augment.affine_color import BLENDS, NUM_KEYS, TONE_OPERATIONS, Tones, adjust_tones, tones_of
+from dabo_ray.augment.coordinates import CoordinateAugmenter
 from dabo_ray.augment.straight_through import MAX_REMOVED_BITS, choose, equalize, erase, gate, posterize, solarize
 
 SHARPNESS, POSTERIZE, SOLARIZE, ERASE = range(10, 14)
@@ -31,25 +29,30 @@ INITIAL_ODD_PROBABILITY = 0.1
 LARGEST_LOGIT = 6.0
 """Probabilities stay between 0.25 and 99.75 %, where a gate can still learn."""
 
-_WHOLE: dict[str, Callable[[Tensor], Tensor]] = {"autocontrast": ops.autocontrast, "equalize": equalize}
+_WHOLE: dict[str, Callable[[Tensor], Tensor]] = {"autocontrast": F.autocontrast, "equalize": equalize}
 """Operations without a magnitude, after the tones."""
 
 _STRONG: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"posterize": posterize, "solarize": solarize}
 
 
-class PolicyAugmenter(Coordinates):
+class PolicyAugmenter(CoordinateAugmenter):
     """Draws for each image which operations are done to it, and how strongly.
 
     Operations come in this order: flip; rotation, scale, aspect, shear and translation as one warp; brightness,
     contrast, saturation and hue in random order; sharpness; autocontrast; equalize; posterize; solarize; erase.
-    Magnitudes are coordinates, see `Coordinates`; probabilities are sigmoids of learned logits, to which the network
-    adds what is even in the noise, so that operations may depend on each other and on the context. What has no
+    Magnitudes are coordinates, see `CoordinateAugmenter`; probabilities are sigmoids of learned logits, to which the
+    network adds what is even in the noise, so that operations may depend on each other and on the context. What has no
     derivative is learned through stand-ins, see `straight_through`.
 
-    Args:
-        noise: dimension of the noise, at least one per magnitude; None for that.
-        hidden: units of each hidden layer of the network, or a list with the units of each.
-        options: see `Options`.
+    The arguments are those of `Augmenter`; `noise` is at least one per magnitude.
+
+    >>> augmenter = PolicyAugmenter(operations=["flip", "solarize"])
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> (draws,) = augmenter.draw(8, torch.Generator().manual_seed(1))
+    >>> augmenter(images, draws).shape
+    torch.Size([8, 3, 32, 32])
+    >>> round(augmenter.spread(draws)["probability_flip"], 3)
+    0.1
     """
 
     OPERATIONS = {
@@ -65,8 +68,9 @@ class PolicyAugmenter(Coordinates):
     }
     INITIAL_SPREADS = dict.fromkeys(ONE_SIDED, 0.7)
 
-    def __init__(self, noise: int | None = None, hidden: int | Sequence[int] = 32, **options: Unpack[Options]) -> None:
-        super().__init__(noise, hidden, **options)
+    def add_weights(self) -> None:
+        """The spreads and the logits."""
+        super().add_weights()
         starts_small = AFFINE_OPERATIONS.keys() | TONE_OPERATIONS.keys() | {"sharpness"}
         first = [INITIAL_PROBABILITY if name in starts_small else INITIAL_ODD_PROBABILITY for name in self.operations]
         self.logit = nn.Parameter(LARGEST_LOGIT * torch.atanh(torch.tensor(first).logit() / LARGEST_LOGIT))
@@ -81,38 +85,38 @@ class PolicyAugmenter(Coordinates):
         """One for each gate, the keys of an order, and where to erase."""
         return len(self.operations) + NUM_KEYS + 2
 
-    def decisions(self, drawn: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """What is drawn for each image.
+    def decisions(self, draws: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Coordinates and gates of each image.
 
         Returns:
             (B, K) coordinates of all operations; (B, G) logits of the operations in use, bounded; (B, G) gates, whether
             each is done.
         """
-        raw = self.raw(drawn, context)
+        raw = self.raw(draws, context)
         logits = self.logit + raw[:, -len(self.operations) :]
         if self.conditioning == "class" and context is not None:
             logits = logits + context @ self.class_logit
         logits = LARGEST_LOGIT * torch.tanh(logits / LARGEST_LOGIT)
-        gates = gate(logits, self._chance(drawn)[:, : len(self.operations)].abs())
-        return self._coordinates(drawn, raw, context), logits, gates
+        gates = gate(logits, self._chance(draws)[:, : len(self.operations)].abs())
+        return self._coordinates(draws, raw, context), logits, gates
 
-    def _chance(self, drawn: Tensor) -> Tensor:
-        return drawn[:, -self.chances() :]
+    def _chance(self, draws: Tensor) -> Tensor:
+        return draws[:, -self.chances() :]
 
-    def transform(self, images: Tensor, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def transform(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """Images after their operations."""
-        coordinates, _, gates = self.decisions(drawn, context)
+        coordinates, _, gates = self.decisions(draws, context)
         done = dict(zip(self.operations, gates.unbind(1), strict=True))
-        chance = self._chance(drawn)
+        chance = self._chance(draws)
         if "flip" in done:
             images = choose(done["flip"], images.flip(-1), images)
         if not done.keys().isdisjoint(AFFINE_OPERATIONS):
-            images = ops.affine_warp(images, self._theta(coordinates, done).to(images))
+            images = F.affine_warp(images, self._theta(coordinates, done).to(images))
         if not done.keys().isdisjoint(TONE_OPERATIONS):
             keys = chance[:, len(done) : len(done) + NUM_KEYS]
             images = adjust_tones(images, _gated_tones(coordinates, done), keys)
         if "sharpness" in done:
-            images = ops.sharpness(images, 1 + done["sharpness"] * (coordinates[:, SHARPNESS].exp() - 1))
+            images = F.sharpness(images, 1 + done["sharpness"] * (coordinates[:, SHARPNESS].exp() - 1))
         for name, whole in _WHOLE.items():
             if name in done:
                 images = choose(done[name], whole(images), images)
@@ -133,9 +137,9 @@ class PolicyAugmenter(Coordinates):
         return affine_map(torch.stack(columns, 1))
 
     @torch.no_grad()
-    def samples(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
+    def samples(self, draws: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
         """Magnitudes where an operation is done, and how likely it is; each operation as if it were alone."""
-        coordinates, logits, _ = self.decisions(drawn, context)
+        coordinates, logits, _ = self.decisions(draws, context)
         found: dict[str, Tensor] = {}
         for name in AFFINE_OPERATIONS:
             if name in self.operations:
@@ -161,9 +165,9 @@ class PolicyAugmenter(Coordinates):
         }
 
     @torch.no_grad()
-    def spread(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, float]:
+    def spread(self, draws: Tensor, context: Tensor | None = None) -> dict[str, float]:
         """Standard deviations over all images, whether an operation is done to them or not; and the probabilities."""
-        coordinates, logits, gates = self.decisions(drawn, context)
+        coordinates, logits, gates = self.decisions(draws, context)
         done = dict(zip(self.operations, gates.unbind(1), strict=True))
         found: dict[str, float] = {}
         if not done.keys().isdisjoint(AFFINE_OPERATIONS):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dabo_ray.augment import ops
+from dabo_ray.augment import functional as F
 
 MAX_REMOVED_BITS = 6
 """Most bits that `posterize` removes of the 8."""
@@ -41,14 +41,14 @@ def gate(logits: Tensor, chances: Tensor) -> Tensor:
 
 def choose(gates: Tensor, changed: Tensor, images: Tensor) -> Tensor:
     """`changed` where the gate, (B,), is 1, `images` where it is 0; linear in between for the derivative."""
-    gates = ops.per_image(gates)
+    gates = F.per_image(gates)
     chosen = torch.where(gates.detach() > 0.5, changed, images)
     return chosen + (gates - gates.detach()) * (changed - images).detach()
 
 
 def equalize(images: Tensor) -> Tensor:
-    """`ops.equalize`; the images' derivative passes as if nothing were done."""
-    return images + (ops.equalize(images) - images).detach()
+    """`functional.equalize`; the images' derivative passes as if nothing were done."""
+    return images + (F.equalize(images) - images).detach()
 
 
 def posterize(images: Tensor, strengths: Tensor) -> Tensor:
@@ -64,12 +64,12 @@ def posterize(images: Tensor, strengths: Tensor) -> Tensor:
     removed = strengths * MAX_REMOVED_BITS
     whole = removed.detach().floor()
     with torch.no_grad():
-        fewer, more = (ops.posterize(images, 8 - (whole + extra).long()) for extra in (0, 1))
+        fewer, more = (F.posterize(images, 8 - (whole + extra).long()) for extra in (0, 1))
         # 8 bits kept are all that an 8-bit image has; others are not to be rounded.
-        fewer = torch.where(ops.per_image(whole) == 0, images, fewer)
-        rounded = torch.where(ops.per_image(removed - whole) >= 0.5, more, fewer)
+        fewer = torch.where(F.per_image(whole) == 0, images, fewer)
+        rounded = torch.where(F.per_image(removed - whole) >= 0.5, more, fewer)
     slope = more - fewer
-    return images + (rounded - images).detach() + slope * ops.per_image(removed - removed.detach())
+    return images + (rounded - images).detach() + slope * F.per_image(removed - removed.detach())
 
 
 def solarize(images: Tensor, strengths: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def solarize(images: Tensor, strengths: Tensor) -> Tensor:
         images: (B, C, H, W) in [0, 1].
         strengths: (B,), in [0, 1]; at 0 not even white is inverted.
     """
-    thresholds = ops.per_image(1 - strengths) * (256 / 255)
+    thresholds = F.per_image(1 - strengths) * (256 / 255)
     above = (images - thresholds).detach()
     soft = torch.sigmoid((images.detach() - thresholds) / SOLARIZE_WIDTH)
     inverted = (above >= 0).to(images.dtype) + (soft - soft.detach())
@@ -103,7 +103,7 @@ def erase(images: Tensor, strengths: Tensor, centres: Tensor, gates: Tensor) -> 
         for axis, size in enumerate((images.shape[3], images.shape[2]))
     ]
     mask = covered[1][:, None, :, None] * covered[0][:, None, None, :]
-    return images * (1 - ops.per_image(gates) * mask)
+    return images * (1 - F.per_image(gates) * mask)
 
 
 def _covered(size: int, lengths: Tensor, centres: Tensor) -> Tensor:

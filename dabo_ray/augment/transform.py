@@ -14,8 +14,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
-from dabo_ray.augment.description import describe, draw_distribution
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.description import describe, plot_distribution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +41,14 @@ class LearnedTransform(v2.Transform):  # type: ignore[misc]
     Args:
         augmenter: what was learned.
         description: what is known about it.
+
+    >>> from dabo_ray.augment.affine import AffineAugmenter
+    >>> transform = v2.Compose([LearnedTransform(AffineAugmenter()), v2.ToDtype(torch.float32, scale=True)])
+    >>> image, label = transform(PIL.Image.new("RGB", (32, 32)), 3)
+    >>> image.size, label
+    ((32, 32), 3)
+    >>> transform(torch.zeros(8, 3, 32, 32, dtype=torch.uint8)).dtype
+    torch.float32
     """
 
     def __init__(self, augmenter: Augmenter, description: Mapping[str, Any] | None = None) -> None:
@@ -79,8 +87,8 @@ class LearnedTransform(v2.Transform):  # type: ignore[misc]
         """Draws, one row for each image of the first input; further images of a sample are changed alike."""
         first = flat_inputs[0]
         count = 1 if isinstance(first, PIL.Image.Image) else first.shape[:-3].numel()
-        (drawn,) = self.augmenter.draw(count, torch.default_generator)
-        return {"drawn": drawn}
+        (draws,) = self.augmenter.draw(count, torch.default_generator)
+        return {"draws": draws}
 
     @torch.no_grad()
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
@@ -99,9 +107,9 @@ class LearnedTransform(v2.Transform):  # type: ignore[misc]
         if images.dtype != torch.uint8 and not images.is_floating_point():
             raise ValueError(f"got images of type {images.dtype}; give uint8, or floating point in [0, 1]")
         batch = images.reshape(-1, *images.shape[-3:])
-        drawn, labels = params["drawn"], params["labels"]
-        if len(batch) != len(drawn):
-            raise ValueError(f"got {len(drawn)} and {len(batch)} images in one sample; give equally many of each")
+        draws, labels = params["draws"], params["labels"]
+        if len(batch) != len(draws):
+            raise ValueError(f"got {len(draws)} and {len(batch)} images in one sample; give equally many of each")
         if labels is not None and len(labels) != len(batch):
             raise ValueError(f"got {len(labels)} labels for {len(batch)} images; give one for each")
         if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < self.augmenter.num_classes:
@@ -111,13 +119,13 @@ class LearnedTransform(v2.Transform):  # type: ignore[misc]
         self.augmenter.to(images.device)
         unit = batch if batch.is_floating_point() else batch.float() / 255
         context = self.augmenter.context(unit, None if labels is None else labels.to(images.device))
-        augmented: Tensor = self.augmenter(unit, drawn.to(images.device), *context)
+        augmented: Tensor = self.augmenter(unit, draws.to(images.device), *context)
         if images.dtype == torch.uint8:
             augmented = augmented.mul(255).round().clamp(0, 255).to(torch.uint8)
         return augmented.reshape(images.shape)
 
     def describe(self, label: int | None = None) -> str:
-        """The learned distribution, or that for one class, in words and numbers; see `portrait.describe`."""
+        """The learned distribution, or that for one class, in words and numbers; see `description.describe`."""
         return describe(self.augmenter, label)
 
     def plot(self, target: str | PathLike[str] | Axes | None = None, label: int | None = None) -> Axes:
@@ -130,7 +138,7 @@ class LearnedTransform(v2.Transform):  # type: ignore[misc]
         Returns:
             The axes that were drawn on.
         """
-        return draw_distribution(self.augmenter, target, label)
+        return plot_distribution(self.augmenter, target, label)
 
     def extra_repr(self) -> str:
         """What `print` shows in brackets: the operations."""

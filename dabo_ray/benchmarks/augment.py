@@ -20,12 +20,12 @@ from torchvision.transforms import InterpolationMode, v2
 
 from dabo_ray.augment.augmix import AugMix
 from dabo_ray.augment.autoaugment import AutoAugment
-from dabo_ray.augment.automated import RandAugment, TrivialAugmentWide
+from dabo_ray.augment.color_jitter import ColorJitter
 from dabo_ray.augment.erasing import RandomErasing
 from dabo_ray.augment.fixed import FixedAugmentation
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.augment.geometric import FlipCrop, RandomAffine
-from dabo_ray.augment.jitter import ColorJitter
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.randaugment import RandAugment, TrivialAugmentWide
 from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of, time_side_by_side
 
 BATCH = 512
@@ -81,7 +81,7 @@ def _cases(name: str, pair: Pair, images: Tensor) -> Iterator[tuple[str, Callabl
     ours, theirs = pair
     generator = torch.Generator().manual_seed(0)
     yield f"{name}, torchvision", lambda: to_unit(torch.stack([theirs(image) for image in images]))
-    yield name, lambda: ours.apply_levels(images, ours.draw(len(images), generator))
+    yield name, lambda: ours.apply_uint8(images, ours.draw(len(images), generator))
     if kornia := kornia_of(name):
         words = "kornia, one draw a batch" if name in DRAWN_PER_BATCH else "kornia"
         yield f"{name}, {words}", lambda: kornia(to_unit(images))

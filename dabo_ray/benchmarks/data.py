@@ -17,7 +17,7 @@ from torch.utils.data import Subset
 from torchvision import datasets
 from torchvision.transforms import ToTensor
 
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of, time_side_by_side
 from dabo_ray.benchmarks.torch_loader import passes
 from dabo_ray.data.idx import DEBIAN_FASHION_MNIST, NAMES

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.benchmarks.measure import environment_restored
 from dabo_ray.data.decode import Decoder
 from dabo_ray.data.stream import AHEAD

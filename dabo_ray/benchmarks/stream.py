@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.benchmarks.measure import Options, Result, rows_of, time_side_by_side
 from dabo_ray.benchmarks.ray_loader import ray_passes, split
 from dabo_ray.benchmarks.torch_loader import passes

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dabo_ray.assembly import make_training
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.training import Training
 from dabo_ray.config.schema import BilevelConfig, ClassifierConfig, DataConfig, StudyConfig
 from dabo_ray.data.images import Images

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from dabo_ray.augment.learned import Augmenter
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.estimator import Estimator
 from dabo_ray.bilevel.hypergradient import InnerStep
@@ -112,7 +112,7 @@ class BilevelStep:
         estimator = Estimator(
             workers=Workers(),
             fraction=mixed_batch_fraction,
-            antithetic=augmenter.mirrored if antithetic else None,
+            antithetic=augmenter.antithetic if antithetic else None,
         )
         self._learner = OuterLossLearner(
             augmenter,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.sgd import Tensors
 from dabo_ray.data.images import Images

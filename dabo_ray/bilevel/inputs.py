@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Params
-from dabo_ray.augment.learned import Augmenter, Frozen
+from dabo_ray.augment.frozen import FrozenAugmenter
 from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.hypergradient import InnerStep
 from dabo_ray.bilevel.schedule import Schedule
@@ -61,7 +62,7 @@ class Inputs:
         batch = self.fit[number]
         params = self._draw(self.augmentation, "augment", number, batch.size)
         images, labels = batch.images, batch.labels
-        if isinstance(self.augmentation, Augmenter | Frozen):
+        if isinstance(self.augmentation, Augmenter | FrozenAugmenter):
             images = self._under_base(number, images, batch.size)
             params = (*(part.to(self.device, non_blocking=True) for part in params),)
             params += self.augmentation.context(images, labels)
@@ -86,10 +87,10 @@ class Inputs:
 
     def augment(self, theta: Tensors, images: Tensor, params: Params) -> Tensor:
         """The images that the classifier sees, of those of an update."""
-        if isinstance(self.augmentation, Frozen):
+        if isinstance(self.augmentation, FrozenAugmenter):
             return self.augmentation.apply(images, params)
         if isinstance(self.augmentation, FixedAugmentation):
-            return self.augmentation.apply_levels(images, params)
+            return self.augmentation.apply_uint8(images, params)
         names = [name for name, _ in self.augmentation.named_parameters()]
         augmented: Tensor = functional_call(self.augmentation, dict(zip(names, theta, strict=True)), (images, *params))
         return augmented
@@ -108,7 +109,7 @@ class Inputs:
 
     def _under_base(self, number: int, levels: Tensor, size: int) -> Tensor:
         """A batch of bytes as the augmenter is given it, in [0, 1]."""
-        return self.base.apply_levels(levels, self._draw(self.base, "base", number, size))
+        return self.base.apply_uint8(levels, self._draw(self.base, "base", number, size))
 
     def _draw(self, augmentation: FixedAugmentation | Augmenter, purpose: str, number: int, size: int) -> Params:
         """This worker's rows of the random numbers of a whole batch."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.finite import FiniteGuard
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, Loss
 from dabo_ray.bilevel.sgd import Tensors, global_norm

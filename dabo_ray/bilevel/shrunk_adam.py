@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
 
 FULL_DISTANCE = 80.0
 """How far a logarithm of a spread could go in a whole training at the largest learning rate ..."""

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.learned import Augmenter
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.estimator import Estimator
 from dabo_ray.bilevel.finite import FiniteGuard
 from dabo_ray.bilevel.hypergradient import (

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Identity
-from dabo_ray.augment.learned import Augmenter
 from dabo_ray.bilevel.evaluation import accuracy
 from dabo_ray.bilevel.finite import Diverged
 from dabo_ray.bilevel.inputs import Inputs

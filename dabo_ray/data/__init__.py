@@ -1,1 +1,1 @@
-"""Labelled images: where they come from, how they are split, how batches are made."""
+"""Labelled images: data sets, splits and batches."""

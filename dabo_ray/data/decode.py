@@ -1,4 +1,4 @@
-"""Image files to pixels of one size."""
+"""Decoding of image files to pixels of one size."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.ops import affine_warp
+from dabo_ray.augment.functional import affine_warp
 
 CHUNK = 1024
 """Images that are read, moved or counted at a time."""
@@ -35,7 +35,16 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True)
 class Images:
-    """N labelled images, each a row of `pixels`. Parts of them share the pixels, nothing is copied."""
+    """N labelled images, each a row of `pixels`. Parts of them share the pixels, nothing is copied.
+
+    Raises:
+        ValueError: the shapes do not fit each other.
+
+    >>> images = Images(torch.zeros(100, 3, 32, 32, dtype=torch.uint8), torch.arange(100) % 10)
+    >>> part = images.take(torch.tensor([1, 11, 21]))
+    >>> len(part), part.shape, part.labels.tolist()
+    (3, (3, 32, 32), [1, 1, 1])
+    """
 
     pixels: Pixels
     """(M, C, H, W) uint8."""
@@ -53,10 +62,13 @@ class Images:
     """(N,) numbers of the larger images that these are patches of, which are split and judged as a whole."""
 
     def __post_init__(self) -> None:
-        assert len(self.pixels.shape) == 4, self.pixels.shape
+        if len(self.pixels.shape) != 4:
+            raise ValueError(f"got pixels of shape {tuple(self.pixels.shape)}; give (M, C, H, W)")
         num = self.pixels.shape[0] if self.rows is None else len(self.rows)
-        for each in (self.labels, self.maps, self.groups):
-            assert each is None or len(each) == num, (len(each), num)
+        for name in ("labels", "maps", "groups"):
+            values = getattr(self, name)
+            if values is not None and len(values) != num:
+                raise ValueError(f"got {len(values)} {name} for {num} images; give one for each")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,4 +1,4 @@
-"""Files of a cache: one process writes and the others wait, and what cannot be written is told as an error of data."""
+"""Locks of cache files: one process writes and the others wait; what cannot be written is an error of data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader of a published format finds: which files, and how to have images of them."""
+"""A data set in its published form: its files, and the images that are read from them."""
 
 from __future__ import annotations
 

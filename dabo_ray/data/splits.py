@@ -1,4 +1,4 @@
-"""Who sees which image: disjoint, stratified, seeded parts of the labelled images."""
+"""Splits of the labelled images into disjoint parts, stratified and seeded."""
 
 from __future__ import annotations
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
+import functools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +13,10 @@ from torch import Tensor
 
 from dabo_ray.data.decode import Decoder
 from dabo_ray.data.images import DataError
-from dabo_ray.data.tables import Table
+
+if TYPE_CHECKING:
+    # A training loop of its own with images in memory needs no pyarrow.
+    from dabo_ray.data.tables import Table
 
 WINDOW = 32
 """Row groups whose rows are mixed with each other."""
@@ -43,8 +45,7 @@ class Shards:
         self.decoder = decoder
         self.shape = torch.Size((int(table.starts[-1]), 3, height, width))
         self._pool = ThreadPoolExecutor(max(1, torch.get_num_threads()), thread_name_prefix="decode")
-        self._kept: OrderedDict[int, Any] = OrderedDict()
-        self._lock = threading.Lock()
+        self._files = functools.lru_cache(KEPT)(table.read_group)
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
         """The images of (B,) rows, (B, 3, H, W) uint8.
@@ -73,18 +74,6 @@ class Shards:
                 f"{self.shape[3]}x{self.shape[2]}; set data.image_size to bring all images to one size"
             )
         return image
-
-    def _files(self, group: int) -> Any:
-        with self._lock:
-            if group in self._kept:
-                self._kept.move_to_end(group)
-                return self._kept[group]
-        files = self.table.read_group(group)
-        with self._lock:
-            self._kept[group] = files
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return files
 
 
 def windowed(groups: Tensor, generator: torch.Generator) -> Tensor:

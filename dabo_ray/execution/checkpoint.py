@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.export import load_augmenter
-from dabo_ray.augment.learned import Augmenter
 from dabo_ray.storage.atomic import replacing, write_atomically
 from dabo_ray.storage.layout import TrialFolder
 

@@ -12,8 +12,8 @@ import torch
 
 from dabo_ray.assembly import make_study_pools, make_training
 from dabo_ray.augment import export
-from dabo_ray.augment.learned import Augmenter
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.finite import Diverged
 from dabo_ray.bilevel.training import Record, Training
 from dabo_ray.config.key_paths import with_settings
@@ -181,7 +181,7 @@ def draw_samples(augmenter: Augmenter, training: Training, path: Path) -> None:
     labels = batch.labels[:SAMPLE_ROWS].repeat_interleave(SAMPLE_COLUMNS, 0)
     drawn = [part.to(levels.device) for part in augmenter.draw(len(levels), generator)]
     base = training.inputs.base
-    rows = base.apply_levels(levels, base.draw(len(levels), generator))
+    rows = base.apply_uint8(levels, base.draw(len(levels), generator))
     augmented = augmenter(rows, *drawn, *augmenter.context(rows, labels))
     tiles = _as_bytes(augmented).reshape(len(images), SAMPLE_COLUMNS, *_hwc(images))
     sample_grid(_as_bytes(to_unit(images)), tiles, path)

@@ -12,6 +12,13 @@ class Normalize(nn.Module):
     Args:
         mean: (C,) of images in [0, 1].
         std: (C,), over 0.
+
+    >>> levels = torch.tensor([0, 255, 0, 255], dtype=torch.uint8).view(4, 1, 1, 1)
+    >>> normalize = Normalize.of(levels)
+    >>> normalize.mean.item(), round(normalize.std.item(), 3)
+    (0.5, 0.577)
+    >>> normalize(levels / 255).mean().item()
+    0.0
     """
 
     mean: Tensor

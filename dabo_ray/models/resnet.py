@@ -70,7 +70,13 @@ class CifarResNet(nn.Module):
         bottleneck: three convolutions a block instead of two.
         width: of the first stage; each stage has twice the width of the one before.
 
-    Shape: (B, channels, H, W) -> (B, num_classes).
+    Shape: (B, channels, H, W), sides a multiple of 8 -> (B, num_classes) class scores before softmax.
+
+    Reference: He et al. 2016, in the form that trainings on CIFAR commonly take.
+
+    >>> network = CifarResNet(channels=3, num_classes=10, blocks=(1, 1, 1, 1), width=8)
+    >>> network(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(

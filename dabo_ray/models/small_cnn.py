@@ -18,7 +18,11 @@ class SmallCnn(nn.Module):
         num_classes: outputs.
         width: channels of the first convolution, a multiple of 8; the second and third have twice as many.
 
-    Shape: (B, channels, height, width) -> (B, num_classes).
+    Shape: (B, channels, height, width) -> (B, num_classes) class scores before softmax.
+
+    >>> import torch
+    >>> SmallCnn((1, 28, 28), num_classes=10)(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(self, shape: tuple[int, int, int], num_classes: int, width: int = 32) -> None:

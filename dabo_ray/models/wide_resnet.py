@@ -39,12 +39,15 @@ class WideResNet(nn.Module):
             36,479,194.
         base: channels of the first convolution.
 
-    Shape: (B, channels, H, W) -> (B, num_classes).
+    Shape: (B, channels, H, W), sides a multiple of 4 -> (B, num_classes) class scores before softmax.
 
     Raises:
         ValueError: the depth is not 6 n + 4.
 
     Reference: Zagoruyko and Komodakis 2016, without dropout.
+
+    >>> WideResNet(channels=3, num_classes=10, depth=10, widen=1)(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(self, channels: int, num_classes: int, depth: int, widen: int, *, base: int = 16) -> None:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from dabo_ray.assembly.augmentation import BASELINES, LEARNING, RANDOM, make_augmentation, make_baseline
-from dabo_ray.augment.augmenters import AUGMENTERS
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.color_jitter import ColorJitter
 from dabo_ray.augment.fixed import Compose, FixedAugmentation
-from dabo_ray.augment.jitter import ColorJitter
-from dabo_ray.augment.learned import Augmenter, Frozen
+from dabo_ray.augment.frozen import FrozenAugmenter
+from dabo_ray.augment.registry import AUGMENTERS
 from dabo_ray.config.schema import Baseline, StudyConfig
 from dabo_ray.config.schema.baselines import arm_of
 from dabo_ray.trials import LEARNED, Phase, Trial
@@ -46,7 +47,7 @@ def test_the_random_augmenter_is_the_learned_one_before_it_learns(make_study: St
     assert study.method_of("untrained") == RANDOM
     learned = make_augmentation(study, trial(LEARNED), CPU, 10)
     frozen = make_augmentation(study, trial(RANDOM), CPU, 10)
-    assert isinstance(frozen, Frozen) and isinstance(learned, Augmenter)
+    assert isinstance(frozen, FrozenAugmenter) and isinstance(learned, Augmenter)
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     params = learned.draw(4, torch.Generator().manual_seed(3))
     assert torch.equal(frozen(images, torch.Generator().manual_seed(3)), learned(images, *params))

@@ -11,8 +11,8 @@ import pytest
 from dabo_ray.assembly import check_files
 from dabo_ray.augment import export
 from dabo_ray.augment.affine import AffineAugmenter
-from dabo_ray.augment.augmenter_file import AugmenterFileError
-from dabo_ray.augment.policy_file import PolicyError
+from dabo_ray.augment.fast_autoaugment_file import PolicyFileError
+from dabo_ray.augment.frozen import AugmenterFileError
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.splits import Pools
 from dabo_ray.models.imagenet import WeightsError
@@ -23,11 +23,11 @@ StudyMaker = Callable[..., StudyConfig]
 @pytest.mark.parametrize(
     ("override", "error"),
     [
-        ("baselines=[{name: policy_file, path: absent}]", PolicyError),
-        ("baselines=[{name: compose, steps: [flip, {name: policy_file, path: absent}]}]", PolicyError),
+        ("baselines=[{name: policy_file, path: absent}]", PolicyFileError),
+        ("baselines=[{name: compose, steps: [flip, {name: policy_file, path: absent}]}]", PolicyFileError),
         ("baselines=[{name: augmenter_file, path: absent}]", AugmenterFileError),
         ("baselines=[{name: compose, steps: [flip, {name: augmenter_file, path: absent}]}]", AugmenterFileError),
-        ("augmenter={base: [flip, {name: policy_file, path: absent}]}", PolicyError),
+        ("augmenter={base: [flip, {name: policy_file, path: absent}]}", PolicyFileError),
         ("classifier={name: resnet18_imagenet, weights: absent}", WeightsError),
     ],
 )

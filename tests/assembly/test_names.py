@@ -10,7 +10,7 @@ import pytest
 from dabo_ray.assembly.augmentation import ADVERSARIAL, BASELINES, RANDOM, STN
 from dabo_ray.assembly.classifier import CLASSIFIERS
 from dabo_ray.assembly.learner import ENGINES, OPTIMIZERS
-from dabo_ray.augment.augmenters import AUGMENTERS
+from dabo_ray.augment.registry import AUGMENTERS
 from dabo_ray.bilevel.schedule import DECAY, MILESTONES
 from dabo_ray.config.schema import AugmenterConfig, Baseline, BilevelConfig, ClassifierConfig, DataConfig
 from dabo_ray.config.schema.baselines import ARMS

@@ -12,10 +12,10 @@ from torch.nn.utils import parameters_to_vector
 from dabo_ray.assembly import make_study_pools, make_training
 from dabo_ray.assembly.augmentation import LEARNING, make_augmenter
 from dabo_ray.augment import export
-from dabo_ray.augment.augmenters import AUGMENTERS
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import Compose, Identity
 from dabo_ray.augment.geometric import Crop, Flip
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.registry import AUGMENTERS
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.splits import Pools
 from dabo_ray.trials import Phase, Trial

@@ -1,4 +1,4 @@
-"""The affine augmenter in generator coordinates: the exponential map, the centre, the spreads."""
+"""Affine augmenters: the exponential map, the centre, the spreads in the units of a person."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
-from dabo_ray.augment.affine import GENERATORS, AffineAugmenter, affine_map
+from dabo_ray.augment.affine import GENERATORS, AffineAugmenter, AffineMatrixAugmenter, affine_map
 from dabo_ray.augment.coordinates import INITIAL_SPREAD
+
+MANY = 20_000
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -17,7 +20,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def shaken(centred: bool = True) -> AffineAugmenter:
     """With weights as training might leave them."""
-    made = AffineAugmenter(7, 16, centred=centred).double()
+    made = AffineAugmenter(noise=7, hidden=16, centred=centred).double()
     with torch.no_grad():
         for weight in made.parameters():
             weight.add_(0.5 * torch.randn(weight.shape, generator=seeded(3)))
@@ -115,4 +118,73 @@ def test_spreads_and_network_learn_apart() -> None:
 
 def test_too_little_noise() -> None:
     with pytest.raises(ValueError, match=f"noise of {len(GENERATORS)} dimensions or more, got 5"):
-        AffineAugmenter(5)
+        AffineAugmenter(noise=5)
+
+
+class Known(AffineMatrixAugmenter):
+    """An augmenter whose maps are given."""
+
+    def __init__(self, maps: Tensor) -> None:
+        super().__init__(noise=6, hidden=4)
+        self.maps = maps
+
+    def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.maps
+
+    def described(self) -> dict[str, float]:
+        return self.spread(torch.zeros(len(self.maps), 6))
+
+
+def maps(linear: Tensor, offset: Tensor | None = None) -> Tensor:
+    return torch.cat((linear, torch.zeros(len(linear), 2, 1) if offset is None else offset[:, :, None]), 2)
+
+
+def turned(degrees: Tensor) -> Tensor:
+    cos, sin = torch.deg2rad(degrees).cos(), torch.deg2rad(degrees).sin()
+    return torch.stack((cos, -sin, sin, cos), 1).view(-1, 2, 2)
+
+
+def uniform(low: float, high: float, seed: int = 0) -> Tensor:
+    return torch.rand(MANY, generator=seeded(seed)) * (high - low) + low
+
+
+@pytest.mark.parametrize("mean", [0.0, 90.0, 180.0])
+@pytest.mark.parametrize("wide", [1.0, 45.0, 120.0, 179.0])
+def test_spread_of_rotations(wide: float, mean: float) -> None:
+    found = Known(maps(turned(mean + uniform(-wide, wide)))).described()
+    assert found["rotation_spread_deg"] == pytest.approx(wide / math.sqrt(3), rel=0.02)
+    assert found["scale_spread_percent"] == pytest.approx(0, abs=1e-3)
+    assert found["shear_spread_deg"] == pytest.approx(0, abs=1e-3)
+    assert found["translation_spread_percent"] == 0
+
+
+def test_spread_of_scales() -> None:
+    found = Known(maps(uniform(0.7, 1.3)[:, None, None] * turned(uniform(-30, 30, seed=1)))).described()
+    assert found["scale_spread_percent"] == pytest.approx(30 / math.sqrt(3), rel=0.02)
+    assert found["rotation_spread_deg"] == pytest.approx(30 / math.sqrt(3), rel=0.02)
+    assert found["shear_spread_deg"] == pytest.approx(0, abs=1e-3)
+
+
+def test_spread_of_translations() -> None:
+    """A tenth of the side either way; coordinates run over 2, so that is 0.2."""
+    offset = torch.stack((uniform(-0.2, 0.2), uniform(-0.2, 0.2, seed=1)), 1)
+    found = Known(maps(torch.eye(2).expand(MANY, 2, 2), offset)).described()
+    assert found["translation_spread_percent"] == pytest.approx(10 / math.sqrt(3), rel=0.02)
+    assert found["rotation_spread_deg"] == 0
+
+
+@pytest.mark.parametrize("turn", [0.0, 70.0])
+def test_spread_of_shears(turn: float) -> None:
+    """The angle by which the corner of a square differs from 90 degrees, turned or not."""
+    angle = uniform(-20, 20)
+    sheared = torch.eye(2).repeat(MANY, 1, 1)
+    sheared[:, 0, 1] = torch.deg2rad(angle).tan()
+    found = Known(maps(turned(torch.full((MANY,), turn)) @ sheared)).described()
+    assert found["shear_spread_deg"] == pytest.approx(20 / math.sqrt(3), rel=0.02)
+    assert found["scale_spread_percent"] == pytest.approx(0, abs=1e-3)
+
+
+def test_no_spread_and_a_collapsed_map_are_finite() -> None:
+    for linear in (torch.eye(2), torch.zeros(2, 2), torch.ones(2, 2)):
+        found = Known(maps(linear.expand(10, 2, 2))).described()
+        assert found == pytest.approx(dict.fromkeys(found, 0.0), abs=1e-9)

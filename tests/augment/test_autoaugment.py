@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import AutoAugmentPolicy
 
 from dabo_ray.augment.autoaugment import POLICIES, AutoAugment
-from dabo_ray.augment.operations import OPERATIONS
+from dabo_ray.augment.autoaugment_operations import OPERATIONS
 
 
 def seeded(seed: int = 0) -> torch.Generator:

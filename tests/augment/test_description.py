@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from dabo_ray.augment.affine import AffineAugmenter, MatrixAugmenter
+from dabo_ray.augment.affine import AffineAugmenter, AffineMatrixAugmenter
 from dabo_ray.augment.description import describe
 from dabo_ray.augment.transform import LearnedTransform
 
@@ -49,7 +49,7 @@ def test_a_narrow_range_is_not_rounded_away() -> None:
 
 def test_a_picture_is_turned_moved_and_magnified_as_described() -> None:
     """A map that reads from the right of, below and twice as far out: the picture goes left, up and shrinks."""
-    made = MatrixAugmenter(hidden=2, centred=False)
+    made = AffineMatrixAugmenter(hidden=2, centred=False)
     last = made.network[-1]
     assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():

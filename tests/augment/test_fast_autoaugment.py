@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from torch import Tensor
 
-from dabo_ray.augment.fast_autoaugment import FILL, KINDS, PolicyAugmentation
+from dabo_ray.augment.fast_autoaugment import FILL, KINDS, FastAutoAugment
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -63,7 +63,7 @@ EXACT |= {"Posterize2", "Cutout", "CutoutAbs"}
 @pytest.mark.parametrize("name", KINDS)
 def test_equals_pil_at_every_level(noise, name: str) -> None:
     levels = torch.linspace(0, 1, 41).tolist()
-    augment = PolicyAugmentation([[(name, 1.0, level)] for level in levels])
+    augment = FastAutoAugment([[(name, 1.0, level)] for level in levels])
     images = noise(41, 3, 20, 26)
     _, used, negative, centres = augment.draw(41, seeded())
     params = (torch.arange(41), used, negative, centres)
@@ -87,7 +87,7 @@ def test_equals_pil_at_every_level(noise, name: str) -> None:
 
 
 def test_draws(occur_as) -> None:
-    augment = PolicyAugmentation(
+    augment = FastAutoAugment(
         [[("Invert", 0.25, 0.0), ("Color", 0.5, 0.1)], [("Rotate", 1.0, 1.0)], [("Color", 0.0, 1.0)]]
     )
     chosen, used, negative, centres = augment.draw(30_000, seeded())
@@ -99,7 +99,7 @@ def test_draws(occur_as) -> None:
 
 
 def test_a_short_sub_policy_ends_early(noise) -> None:
-    augment = PolicyAugmentation([[("Invert", 1.0, 0.0)], 3 * [("Invert", 1.0, 0.0)], 2 * [("Invert", 1.0, 0.0)]])
+    augment = FastAutoAugment([[("Invert", 1.0, 0.0)], 3 * [("Invert", 1.0, 0.0)], 2 * [("Invert", 1.0, 0.0)]])
     images = noise(30, 1, 8, 8) / 255
     params = augment.draw(30, seeded())
     output = augment.apply(images, params)
@@ -112,10 +112,10 @@ def test_operations_follow_each_other(noise) -> None:
     """Each sub-policy is that of its single operations, one after the other."""
     steps = [("TranslateX", 1.0, 0.9), ("Cutout", 1.0, 1.0), ("Solarize", 1.0, 0.3)]
     images = noise(20, 3, 16, 16) / 255
-    chosen, used, negative, centres = params = PolicyAugmentation([steps]).draw(20, seeded())
+    chosen, used, negative, centres = params = FastAutoAugment([steps]).draw(20, seeded())
     expected: Tensor = images
     for place, step in enumerate(steps):
         column = slice(place, place + 1)
         alone = (chosen, used[:, column], negative[:, column], centres[:, column])
-        expected = PolicyAugmentation([[step]]).apply(expected, alone)
-    torch.testing.assert_close(PolicyAugmentation([steps]).apply(images, params), expected)
+        expected = FastAutoAugment([[step]]).apply(expected, alone)
+    torch.testing.assert_close(FastAutoAugment([steps]).apply(images, params), expected)

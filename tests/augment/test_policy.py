@@ -61,9 +61,9 @@ REFERENCES = {
 def test_each_operation_equals_torchvision(name) -> None:
     made = sure(name)
     images = pictures()
-    (drawn,) = made.draw(40, seeded())
-    coordinates, _, gates = made.decisions(drawn)
-    output = made(images, drawn)
+    (draws,) = made.draw(40, seeded())
+    coordinates, _, gates = made.decisions(draws)
+    output = made(images, draws)
     assert gates.sum() > 30
     values = coordinates[:, made.used[0]] if made.used else torch.zeros(40)
     for image, out, value, opened in zip(images, output, values.tolist(), gates[:, 0].tolist(), strict=True):
@@ -73,12 +73,12 @@ def test_each_operation_equals_torchvision(name) -> None:
 
 def test_operations_are_done_as_often_as_their_probabilities_say() -> None:
     made = PolicyAugmenter(operations=["flip", "rotation", "equalize"])
-    (drawn,) = made.draw(MANY, seeded())
-    _, _, gates = made.decisions(drawn)
+    (draws,) = made.draw(MANY, seeded())
+    _, _, gates = made.decisions(draws)
     expected = [INITIAL_ODD_PROBABILITY, INITIAL_PROBABILITY, INITIAL_ODD_PROBABILITY]
     assert gates.mean(0).tolist() == pytest.approx(expected, abs=0.01)
     assert torch.corrcoef(gates.T).triu(1).abs().max() < 0.03
-    spread = made.spread(drawn)
+    spread = made.spread(draws)
     found = [spread[f"probability_{name}"] for name in ("flip", "rotation", "equalize")]
     assert found == pytest.approx(expected, abs=1e-3)
 
@@ -92,11 +92,11 @@ def test_learning_to_flip_from_its_gradient() -> None:
         generator = seeded(7)
         for _ in range(60):
             optimizer.zero_grad()
-            (drawn,) = made.draw(64, generator)
-            (made(images, drawn) - target).square().mean().backward()
+            (draws,) = made.draw(64, generator)
+            (made(images, draws) - target).square().mean().backward()
             optimizer.step()
-        (drawn,) = made.draw(64, generator)
-        assert low <= made.spread(drawn)["probability_flip"] <= high
+        (draws,) = made.draw(64, generator)
+        assert low <= made.spread(draws)["probability_flip"] <= high
 
 
 @pytest.mark.parametrize("name", ["posterize", "solarize", "erase"])
@@ -105,12 +105,12 @@ def test_one_sided_strengths_grow_where_that_is_wanted(name) -> None:
     images = torch.rand(64, 1, 16, 16, generator=seeded(1))
     target_of = sure(name, spread=math.pi)
     made = sure(name, spread=0.3)
-    (drawn,) = made.draw(64, seeded(2))
-    target = target_of(images, drawn).detach()
-    loss = (made(images, drawn) - target).square().mean()
+    (draws,) = made.draw(64, seeded(2))
+    target = target_of(images, draws).detach()
+    loss = (made(images, draws) - target).square().mean()
     (gradient,) = torch.autograd.grad(loss, made.log_spread)
     assert gradient[0] < 0
-    back = (target_of(images, drawn) - made(images, drawn).detach()).square().mean()
+    back = (target_of(images, draws) - made(images, draws).detach()).square().mean()
     (gradient,) = torch.autograd.grad(back, target_of.log_spread)
     assert gradient[0] > 0
 
@@ -118,8 +118,8 @@ def test_one_sided_strengths_grow_where_that_is_wanted(name) -> None:
 def test_spreads_count_the_images_that_are_left_alone() -> None:
     """A standard deviation s that half of the images have is s / sqrt(2) over all."""
     made = sure("rotation", "brightness", "erase", spread=0.1, logit=0.0)
-    (drawn,) = made.draw(MANY, seeded())
-    spread = made.spread(drawn)
+    (draws,) = made.draw(MANY, seeded())
+    spread = made.spread(draws)
     assert spread["rotation_spread_deg"] == pytest.approx(math.degrees(0.1) / math.sqrt(2), rel=0.03)
     assert spread["brightness_spread_percent"] == pytest.approx(10 / math.sqrt(2), rel=0.03)
     assert set(spread) >= {"erase_spread_percent", "probability_erase"}
@@ -129,13 +129,13 @@ def test_spreads_count_the_images_that_are_left_alone() -> None:
 def test_probabilities_keep_away_from_their_bounds() -> None:
     for logit in (-1e6, 1e6):
         made = sure("flip", logit=logit)
-        (drawn,) = made.draw(1000, seeded())
-        assert 0.002 < made.spread(drawn)["probability_flip"] < 0.998
+        (draws,) = made.draw(1000, seeded())
+        assert 0.002 < made.spread(draws)["probability_flip"] < 0.998
 
 
 def test_the_network_ties_operations_together() -> None:
     """Logits may depend on what is even in the noise: here one operation is likely just where the other is not."""
-    made = PolicyAugmenter(1, 2, operations=["flip", "equalize"])
+    made = PolicyAugmenter(noise=1, hidden=2, operations=["flip", "equalize"])
     with torch.no_grad():
         for weight in made.parameters():
             weight.zero_()
@@ -144,19 +144,19 @@ def test_the_network_ties_operations_together() -> None:
         first.weight.copy_(torch.tensor([[1.0], [-1.0]]))
         last.weight.copy_(torch.tensor([[40.0, 40.0], [-40.0, -40.0]]))
         last.bias.copy_(torch.tensor([-10.0, 10.0]))
-    (drawn,) = made.draw(MANY, seeded())
-    _, _, gates = made.decisions(drawn)
+    (draws,) = made.draw(MANY, seeded())
+    _, _, gates = made.decisions(draws)
     assert torch.corrcoef(gates.T)[0, 1] < -0.8
-    torch.testing.assert_close(made.decisions(drawn)[1], made.decisions(made.mirrored((drawn,))[0])[1])
+    torch.testing.assert_close(made.decisions(draws)[1], made.decisions(made.antithetic((draws,))[0])[1])
 
 
 def test_class_probabilities() -> None:
     made = PolicyAugmenter(operations=["flip"], conditioning="class", num_classes=2)
     with torch.no_grad():
         made.class_logit[1] = 4.0
-    (drawn,) = made.draw(MANY, seeded())
+    (draws,) = made.draw(MANY, seeded())
     labels = torch.arange(MANY) % 2
-    _, _, gates = made.decisions(drawn, *made.context(torch.zeros(MANY, 1, 1, 1), labels))
+    _, _, gates = made.decisions(draws, *made.context(torch.zeros(MANY, 1, 1, 1), labels))
     assert gates[labels == 0].mean() < 0.12
     assert gates[labels == 1].mean() > 0.7
 
@@ -173,7 +173,7 @@ def test_it_tells_magnitudes_where_done_and_probabilities() -> None:
 def test_rows_of_grey_images() -> None:
     made = sure(*PolicyAugmenter.OPERATIONS, logit=0.0)
     images = pictures(channels=1)
-    (drawn,) = made.draw(40, seeded())
-    output = made(images, drawn)
+    (draws,) = made.draw(40, seeded())
+    output = made(images, draws)
     assert output.shape == images.shape
     assert output.min() >= 0 and output.max() <= 1

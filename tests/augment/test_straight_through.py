@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dabo_ray.augment import ops
+from dabo_ray.augment import functional as F
 from dabo_ray.augment.straight_through import (
     MAX_REMOVED_BITS,
     _covered,
@@ -100,7 +100,7 @@ def test_choosing_is_exact_and_passes_the_chosen_images_gradient() -> None:
 def test_equalize_has_its_value_and_passes_gradients() -> None:
     images = pictures().requires_grad_()
     weights = torch.rand(images.shape, generator=seeded(4))
-    torch.testing.assert_close(equalize(images), ops.equalize(images), atol=1e-6, rtol=0)
+    torch.testing.assert_close(equalize(images), F.equalize(images), atol=1e-6, rtol=0)
     (found,) = torch.autograd.grad((equalize(images) * weights).sum(), images)
     assert torch.equal(found, weights)
 
@@ -111,7 +111,7 @@ def test_posterize_removes_whole_bits(removed) -> None:
     for off in (-0.4, 0.0, 0.4):
         strengths = torch.full((4,), (removed + off) / MAX_REMOVED_BITS)
         if 0 <= removed + off <= MAX_REMOVED_BITS:
-            expected = ops.posterize(images, torch.full((4,), 8 - removed))
+            expected = F.posterize(images, torch.full((4,), 8 - removed))
             torch.testing.assert_close(posterize(images, strengths), expected, atol=1e-6, rtol=0)
     unrounded = torch.rand(4, 1, 3, 3, generator=seeded())
     assert torch.equal(posterize(unrounded, torch.zeros(4)), unrounded)
@@ -125,7 +125,7 @@ def test_the_gradient_of_posterize_on_average(removed) -> None:
     strengths = places.clone().requires_grad_()
     output = posterize(image.expand(len(places), 3, 8, 10), strengths)
     (found,) = torch.autograd.grad((output * weights).sum(), strengths)
-    ends = [ops.posterize(image, torch.tensor([8 - removed - more])) for more in (1, 0)]
+    ends = [F.posterize(image, torch.tensor([8 - removed - more])) for more in (1, 0)]
     expected = float(((ends[0] - ends[1]) * weights).sum()) * MAX_REMOVED_BITS
     assert float(found.mean()) == pytest.approx(expected, rel=1e-4)
     assert expected != 0

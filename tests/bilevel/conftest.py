@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, dropout
 
-from dabo_ray.augment.affine import MatrixAugmenter
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.affine import AffineMatrixAugmenter
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.dropout import Masks, dropout_by
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep
 from dabo_ray.bilevel.objective import Objective
@@ -202,11 +202,11 @@ def make_problem() -> MakeProblem:
         num_steps: int = 1,
         inner_steps: int = 1,
         sgd: Sgd = Sgd.of(),
-        form: type[Augmenter] = MatrixAugmenter,
+        form: type[Augmenter] = AffineMatrixAugmenter,
         label_smoothing: float = 0.0,
         **options: Any,
     ) -> Problem:
-        augmenter = form(None, 8, **options)
+        augmenter = form(hidden=8, **options)
         return Problem(network, augmenter, sgd, num_steps, inner_steps, label_smoothing=label_smoothing)
 
     torch.manual_seed(0)

@@ -79,7 +79,7 @@ def test_mirrored_noise_averages_an_update_and_its_opposite(make_problem, relati
 
     part = Estimator(workers=Workers(), fraction=fraction)
     expected = mean([hypergradient(replace(step, params=(sign * noise,)), part) for sign in (1, -1)])
-    both = Estimator(workers=Workers(), fraction=fraction, antithetic=problem.augmenter.mirrored)
+    both = Estimator(workers=Workers(), fraction=fraction, antithetic=problem.augmenter.antithetic)
     assert relative_error(hypergradient(step, both), expected) < 1e-9
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dabo_ray.augment.augmenters import AUGMENTERS
+from dabo_ray.augment.registry import AUGMENTERS
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, adjoint_hypergradient, inner_gradient
 from dabo_ray.bilevel.sgd import Sgd
 from dabo_ray.models.resnet import CifarResNet

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.affine import MatrixAugmenter
+from dabo_ray.augment.affine import AffineMatrixAugmenter
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Identity
+from dabo_ray.augment.frozen import FrozenAugmenter
 from dabo_ray.augment.geometric import Flip
-from dabo_ray.augment.learned import Augmenter, Frozen
 from dabo_ray.bilevel.estimator import Estimator
 from dabo_ray.bilevel.inputs import Inputs
 from dabo_ray.bilevel.schedule import Schedule
@@ -25,9 +26,9 @@ from tests.fake_workers import OneOf
 CPU, BATCH, SEED = torch.device("cpu"), 14, 5
 
 
-def augmenter(**options) -> MatrixAugmenter:
+def augmenter(**options) -> AffineMatrixAugmenter:
     torch.manual_seed(0)
-    return MatrixAugmenter(6, 8, **options)
+    return AffineMatrixAugmenter(noise=6, hidden=8, **options)
 
 
 def inputs(
@@ -61,7 +62,7 @@ def flipped(levels: Tensor, number: int) -> Tensor:
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("number", [0, 3, 5])
 def test_an_augmenter_is_given_what_the_base_makes_of_the_images(number: int, frozen: bool) -> None:
-    made = Frozen(augmenter()) if frozen else augmenter()
+    made = FrozenAugmenter(augmenter()) if frozen else augmenter()
     plain, based = inputs(made), inputs(made, Flip())
     before, after = (source.step(number, [], []) for source in (plain, based))
     levels = plain.fit[number].images
@@ -94,7 +95,7 @@ def test_shares_of_workers_make_up_the_batch(number: int) -> None:
 def test_mirrored_draws_share_the_base() -> None:
     made = augmenter()
     step = inputs(made, Flip()).step(1, [], [])
-    both = Estimator(workers=Workers(), antithetic=made.mirrored)(step)
+    both = Estimator(workers=Workers(), antithetic=made.antithetic)(step)
     assert torch.equal(both.images, torch.cat((step.images, step.images)))
     assert torch.equal(both.params[0], torch.cat((step.params[0], -step.params[0])))
 

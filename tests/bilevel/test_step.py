@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dabo_ray.augment.affine import MatrixAugmenter
+from dabo_ray.augment.affine import AffineMatrixAugmenter
 from dabo_ray.augment.fixed import Identity
 from dabo_ray.bilevel.finite import FiniteGuard
 from dabo_ray.bilevel.objective import Objective
@@ -29,7 +29,7 @@ from dabo_ray.workers import Workers
 CPU = torch.device("cpu")
 
 
-def outer(augmenter: MatrixAugmenter, images: Images, *, inner_steps=1, truncation=1, lr=1.0) -> OuterLossLearner:
+def outer(augmenter: AffineMatrixAugmenter, images: Images, *, inner_steps=1, truncation=1, lr=1.0) -> OuterLossLearner:
     return OuterLossLearner(
         augmenter,
         Batches(images, 16, 0, Workers(), CPU),
@@ -42,7 +42,7 @@ def outer(augmenter: MatrixAugmenter, images: Images, *, inner_steps=1, truncati
 @pytest.mark.parametrize(("inner_steps", "due"), [(1, [0, 1, 2, 3, 4, 5, 6, 7]), (3, [2, 5]), (9, [])])
 def test_due_after_every_m_updates(inner_steps: int, due: list[int]) -> None:
     images = load("digits", Path()).labelled.take(torch.arange(16))
-    learner = outer(MatrixAugmenter(6, 8), images, inner_steps=inner_steps)
+    learner = outer(AffineMatrixAugmenter(noise=6, hidden=8), images, inner_steps=inner_steps)
     assert [number for number in range(8) if learner.is_due_after(number)] == due
 
 
@@ -110,7 +110,7 @@ def trained(seed: int, *, learned: bool, inner_steps: int, truncation: int) -> l
     )
     roles = pools.roles(learned=learned, final=False, outer_fraction=0.2, seed=seed)
     sgd = Sgd.of(momentum=0.9, weight_decay=5e-4)
-    augmenter = MatrixAugmenter(6, 32)
+    augmenter = AffineMatrixAugmenter(noise=6, hidden=32)
     learner = None
     if roles.outer is not None:
         learner = OuterLossLearner(

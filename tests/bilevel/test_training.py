@@ -12,17 +12,17 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from dabo_ray.augment.affine import MatrixAugmenter
+from dabo_ray.augment.affine import AffineMatrixAugmenter
 from dabo_ray.augment.augmix import AugMix
 from dabo_ray.augment.autoaugment import AutoAugment
-from dabo_ray.augment.automated import TrivialAugmentWide
+from dabo_ray.augment.color_jitter import ColorJitter
 from dabo_ray.augment.erasing import RandomErasing
-from dabo_ray.augment.fast_autoaugment import PolicyAugmentation
+from dabo_ray.augment.fast_autoaugment import FastAutoAugment
 from dabo_ray.augment.fixed import FixedAugmentation, Identity
+from dabo_ray.augment.frozen import FrozenAugmenter
 from dabo_ray.augment.geometric import Flip, FlipCrop, RandomAffine
-from dabo_ray.augment.jitter import ColorJitter
-from dabo_ray.augment.learned import Frozen
 from dabo_ray.augment.mixing import CutMix, Mixup
+from dabo_ray.augment.randaugment import TrivialAugmentWide
 from dabo_ray.bilevel.finite import Diverged
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
@@ -57,13 +57,13 @@ def network(*, batch_norm: bool) -> nn.Module:
     return nn.Sequential(Normalize.of(part(0, 200).images), body)
 
 
-def augmenter() -> MatrixAugmenter:
+def augmenter() -> AffineMatrixAugmenter:
     torch.manual_seed(1)
-    return MatrixAugmenter(6, 8)
+    return AffineMatrixAugmenter(noise=6, hidden=8)
 
 
 def training(
-    augmentation: FixedAugmentation | MatrixAugmenter,
+    augmentation: FixedAugmentation | AffineMatrixAugmenter,
     *,
     base: FixedAugmentation = Identity(),
     inner_steps: int = 1,
@@ -77,7 +77,7 @@ def training(
 ) -> Training:
     """5 steps an epoch; 3 outer batches a pass."""
     outer = None
-    if isinstance(augmentation, MatrixAugmenter):
+    if isinstance(augmentation, AffineMatrixAugmenter):
         augmentation.to(device)
         outer = OuterLossLearner(
             augmentation,
@@ -108,7 +108,7 @@ HAND_MADE = {
     "augmix": AugMix(),
     "mixup": Mixup(10),
     "cutmix": CutMix(10),
-    "policy": PolicyAugmentation([[("Cutout", 0.5, 0.5), ("TranslateX", 0.5, 0.5)], [("Solarize", 0.5, 0.5)]]),
+    "policy": FastAutoAugment([[("Cutout", 0.5, 0.5), ("TranslateX", 0.5, 0.5)], [("Solarize", 0.5, 0.5)]]),
 }
 
 
@@ -367,7 +367,7 @@ def test_weights_that_overflow_in_the_last_update_do_not_pass_as_trained() -> No
 def test_steps_stay_on_the_device_and_never_wait_for_it(kind, inner_steps, truncation) -> None:
     """On the meta device tensors have no values: looking at one, or mixing devices, is an error."""
     learned = augmenter().to("meta")
-    made = learned if kind == "learned" else Frozen(learned) if kind == "frozen" else HAND_MADE[kind]
+    made = learned if kind == "learned" else FrozenAugmenter(learned) if kind == "frozen" else HAND_MADE[kind]
     run = training(made, inner_steps=inner_steps, truncation=truncation, device=torch.device("meta"))
     run.objective.classifier.train()
     for number in range(4):

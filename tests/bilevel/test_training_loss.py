@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dabo_ray.augment.affine import AffineAugmenter
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 def training(budget: float | None, *, epochs: int = 1, inner_steps: int = 1, lr: float = 1.0) -> Training:
     torch.manual_seed(0)
     digits = load("digits", Path()).labelled
-    augmenter = AffineAugmenter(6, 8)
+    augmenter = AffineAugmenter(noise=6, hidden=8)
     learner = TrainingLossLearner(
         augmenter,
         budget=budget,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-from dabo_ray.augment.affine import MatrixAugmenter
+from dabo_ray.augment.affine import AffineMatrixAugmenter
 from dabo_ray.augment.fixed import Identity
 from dabo_ray.bilevel.dropout import Masks, dropout_by
 from dabo_ray.bilevel.hypergradient import InnerProblem, adjoint_hypergradient
@@ -51,7 +51,7 @@ def training(
 ) -> Training:
     torch.manual_seed(1)
     sgd = Sgd.of(momentum=0.9, weight_decay=5e-4, nesterov=True, clip_norm=CLIP)
-    augmenter = MatrixAugmenter(6, 8)
+    augmenter = AffineMatrixAugmenter(noise=6, hidden=8)
     learner = OuterLossLearner(
         augmenter,
         Batches(part(200, 250), BATCH, 1, Workers(), CPU),
@@ -98,7 +98,7 @@ def ordinary_weights(run: Training) -> tuple[list[Tensor], list[float]]:
     for number in range(EPOCHS * length):
         batch, given.number = run.fit[number], number
         images = batch.images.float() / 255
-        if isinstance(run.augmentation, MatrixAugmenter):
+        if isinstance(run.augmentation, AffineMatrixAugmenter):
             generator = torch.Generator().manual_seed(derive(run.seed, "augment", number))
             images = run.augmentation(images, *run.augmentation.draw(BATCH, generator)).detach()
         optimizer.zero_grad()

@@ -12,7 +12,6 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from dabo_ray.data import folders
-from dabo_ray.data.decode import Decoder
 from dabo_ray.data.images import DataError, Images
 from dabo_ray.data.sources import Reading, load
 from tests.data.miniatures import (
@@ -203,18 +202,3 @@ def test_image_folders_that_cannot_be_used(tmp_path: Path):
     with pytest.raises(DataError, match=r"two/0\.png has 8x9 pixels, one/0\.png has 8x8; set data\.image_size"):
         load("image_folder", tmp_path)
     assert load("image_folder", tmp_path, Reading(image_size=8)).labelled.shape == (3, 8, 8)
-
-
-@pytest.mark.parametrize(("height", "width"), [(48, 64), (64, 48), (21, 100), (24, 24), (500, 37), (10, 11)])
-@pytest.mark.parametrize("size", [21, 24, 32])
-def test_resizing_is_torchvisions(height: int, width: int, size: int, tmp_path: Path):
-    (tmp_path / "x.png").write_bytes(encoded(random_bytes(3, height, width)))
-    decoded = Decoder(size, 256 / 224)((tmp_path / "x.png").read_bytes(), "x.png")
-    assert torch.equal(decoded, prepared(tmp_path / "x.png", size))
-
-
-def test_grey_and_transparent_images_become_rgb(tmp_path: Path):
-    grey = Image.fromarray(random_bytes(8, 8).numpy())
-    for image in (grey, grey.convert("LA"), grey.convert("P"), grey.convert("CMYK")):
-        image.save(tmp_path / "x.tiff")
-        assert Decoder(None)((tmp_path / "x.tiff").read_bytes(), "x").shape == (3, 8, 8)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dabo_ray.augment.ops import to_unit
+from dabo_ray.augment.functional import to_unit
 from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batch, Batches
 from dabo_ray.workers import Workers

@@ -1,4 +1,4 @@
-"""Pretrained weights: what is taken, what starts anew, and what is refused."""
+"""Torchvision's residual networks: sizes, pretrained weights that are taken or start anew, and refused files."""
 
 from __future__ import annotations
 
@@ -101,3 +101,45 @@ def test_damaged_files(tmp_path: Path, content: bytes):
     (tmp_path / "w.pth").write_bytes(content)
     with pytest.raises(WeightsError, match="is not a file of weights"):
         imagenet_resnet("resnet18", 3, 10, tmp_path / "w.pth")
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def num_weights(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("make", "published"),
+    [
+        (lambda: imagenet_resnet("resnet18", 3, 1000), 11_689_512),
+        (lambda: imagenet_resnet("resnet50", 3, 1000), 25_557_032),
+    ],
+    ids=["resnet18", "resnet50"],
+)
+def test_published_sizes(make, published: int):
+    with torch.device("meta"):
+        assert num_weights(make()) == published
+
+
+@pytest.mark.parametrize("side", [8, 28, 32, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes(side: int, channels: int):
+    images = torch.rand(2, channels, side, side, generator=seeded())
+    scores = imagenet_resnet("resnet18", channels, 7)(images)
+    assert scores.shape == (2, 7)
+    assert scores.isfinite().all()
+
+
+def test_golden_imagenet_resnet(on_ramps):
+    """From `on_ramps(imagenet_resnet("resnet18", 3, 3), 3, 32)`."""
+    expected = torch.tensor(
+        [
+            [-1.0001101633467593, 1.0656801763161776e-05, 1.0001314769502856],
+            [-16.124230346031215, 7.562116326884466, 31.248462999800147],
+        ],
+        dtype=torch.float64,
+    )
+    assert torch.allclose(on_ramps(imagenet_resnet("resnet18", 3, 3), 3, 32), expected, rtol=1e-9, atol=1e-12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from dabo_ray.models.wide_resnet import WideResNet
@@ -49,3 +49,45 @@ def test_the_first_block_of_a_narrow_network_needs_no_projection():
 def test_depths_that_do_not_exist(depth: int):
     with pytest.raises(ValueError, match=rf"depth {depth}; it must be 6 n \+ 4"):
         WideResNet(3, 10, depth, 1)
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def num_weights(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("make", "published"),
+    [
+        (lambda: WideResNet(3, 10, depth=40, widen=2), 2_243_546),
+        (lambda: WideResNet(3, 10, depth=28, widen=10), 36_479_194),
+    ],
+    ids=["40-2", "28-10"],
+)
+def test_published_sizes(make, published: int):
+    with torch.device("meta"):
+        assert num_weights(make()) == published
+
+
+@pytest.mark.parametrize("side", [8, 28, 32, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes(side: int, channels: int):
+    images = torch.rand(2, channels, side, side, generator=seeded())
+    scores = WideResNet(channels, 7, depth=10, widen=2)(images)
+    assert scores.shape == (2, 7)
+    assert scores.isfinite().all()
+
+
+def test_golden_wide_resnet(on_ramps):
+    """From `on_ramps(WideResNet(3, 3, depth=10, widen=2, base=4), 3, 16)`."""
+    expected = torch.tensor(
+        [
+            [-1.1549406376003697, 0.0776268484778781, 1.3101943345541258],
+            [-2.5503924424948314, 0.47921020122890867, 3.508812844952649],
+        ],
+        dtype=torch.float64,
+    )
+    assert torch.allclose(on_ramps(WideResNet(3, 3, 10, 2, base=4), 3, 16), expected, rtol=1e-9, atol=1e-12)

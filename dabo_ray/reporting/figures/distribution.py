@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dabo_ray.augment.description import UNITS, draw_distribution
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.description import UNITS, plot_distribution
 from dabo_ray.reporting.figures.drawing import TEXT, data_uri, label, legend, plot, styled
 
 Draws = Mapping[str, np.ndarray]
@@ -63,7 +63,7 @@ def all_quantities(augmenter: Augmenter) -> str:
     """All that an augmenter does, a histogram for each quantity."""
     figure, axes = plot(height=4.0)
     axes.grid(visible=False)
-    draw_distribution(augmenter, axes)
+    plot_distribution(augmenter, axes)
     figure.set_size_inches(5.2, 1.0 + 0.45 * len(axes.get_yticks()))
     return data_uri(figure)
 

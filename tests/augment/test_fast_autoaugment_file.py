@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dabo_ray.augment.policy_file import PolicyError, read_policy
+from dabo_ray.augment.fast_autoaugment_file import PolicyFileError, read_policy
 
 POLICY = [[("Invert", 0.1, 0.5), ("Color", 0.9, 0.2)], [("ShearX", 1, 0.0)]]
 
@@ -46,19 +46,19 @@ def test_reads_both_notations(tmp_path: Path, text: str):
     ],
 )
 def test_what_is_no_policy(tmp_path: Path, text: str, words: str):
-    with pytest.raises(PolicyError, match=rf"(?s){words}"):
+    with pytest.raises(PolicyFileError, match=rf"(?s){words}"):
         read_policy(written(tmp_path, text))
 
 
 def test_a_file_is_read_and_never_run(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PolicyError, match="neither JSON nor a Python literal"):
+    with pytest.raises(PolicyFileError, match="neither JSON nor a Python literal"):
         read_policy(written(tmp_path, "__import__('os').system('touch pwned')"))
     assert [path.name for path in tmp_path.iterdir()] == ["policy"]
 
 
 def test_problems_are_named_together_but_not_by_the_thousand(tmp_path: Path):
-    with pytest.raises(PolicyError) as caught:
+    with pytest.raises(PolicyFileError) as caught:
         read_policy(written(tmp_path, repr([[("Warp", 2, 3)]] * 1000)))
     lines = str(caught.value).splitlines()
     assert len(lines) == 7
@@ -66,13 +66,13 @@ def test_problems_are_named_together_but_not_by_the_thousand(tmp_path: Path):
 
 
 def test_files_that_cannot_be_read(tmp_path: Path):
-    with pytest.raises(PolicyError, match=r"cannot read the policy .*absent: No such file"):
+    with pytest.raises(PolicyFileError, match=r"cannot read the policy .*absent: No such file"):
         read_policy(tmp_path / "absent")
-    with pytest.raises(PolicyError, match=r"cannot read the policy .*Is a directory"):
+    with pytest.raises(PolicyFileError, match=r"cannot read the policy .*Is a directory"):
         read_policy(tmp_path)
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(PolicyError, match="not UTF-8 text"):
+    with pytest.raises(PolicyFileError, match="not UTF-8 text"):
         read_policy(tmp_path / "binary")
     (tmp_path / "long").write_text(" " * 10_000_001)
-    with pytest.raises(PolicyError, match="over 10000000 bytes"):
+    with pytest.raises(PolicyFileError, match="over 10000000 bytes"):
         read_policy(tmp_path / "long")

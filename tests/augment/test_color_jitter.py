@@ -7,7 +7,7 @@ import torch
 from scipy.stats import kstest
 from torchvision.transforms import v2
 
-from dabo_ray.augment.jitter import ColorJitter
+from dabo_ray.augment.color_jitter import ColorJitter
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.fixed import OnLevels, Params
-from dabo_ray.augment.operations import OPERATIONS, Space, apply_chain, look_up
+from dabo_ray.augment.autoaugment_operations import OPERATIONS, Space, apply_chain, look_up
+from dabo_ray.augment.fixed import Params, Uint8Augmentation
 
 BINS = 31
 """Magnitudes from none to the strongest."""
@@ -56,10 +56,18 @@ def autoaugment_space(num_bins: int, height: int, width: int) -> Space:
     }
 
 
-class TrivialAugmentWide(OnLevels):
+class TrivialAugmentWide(Uint8Augmentation):
     """One operation at one strength for each image, both uniform; equals torchvision's transform on 8-bit images.
 
+    Floating point images are taken as multiples of 1/255.
+
     Reference: Mueller and Hutter, TrivialAugment, ICCV 2021, the wide space.
+
+    >>> levels = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    >>> augment = TrivialAugmentWide()
+    >>> images = augment.apply_uint8(levels, augment.draw(8, torch.Generator().manual_seed(1)))
+    >>> images.shape, images.dtype
+    (torch.Size([8, 3, 32, 32]), torch.float32)
     """
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
@@ -75,17 +83,28 @@ class TrivialAugmentWide(OnLevels):
         return apply_chain(images, operations[:, None], magnitudes[:, None])
 
 
-class RandAugment(OnLevels):
+class RandAugment(Uint8Augmentation):
     """A number of operations for each image, drawn uniformly, all at one strength; equals torchvision's transform.
+
+    Floating point images are taken as multiples of 1/255.
 
     Args:
         num_ops: operations one after the other (N), at least 1.
         magnitude: their strength (M), 0 to 30.
 
+    Raises:
+        ValueError: a number is out of its range.
+
     Reference: Cubuk et al. 2020.
+
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> RandAugment(num_ops=1, magnitude=14)(images, torch.Generator().manual_seed(1)).shape
+    torch.Size([8, 3, 32, 32])
     """
 
     def __init__(self, *, num_ops: int = 2, magnitude: int = 9) -> None:
+        if num_ops < 1 or not 0 <= magnitude < BINS:
+            raise ValueError(f"got num_ops={num_ops}, magnitude={magnitude}; give 1 or more, and 0 to {BINS - 1}")
         self.num_ops, self.magnitude = num_ops, magnitude
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:

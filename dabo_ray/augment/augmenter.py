@@ -1,18 +1,18 @@
-"""Augmentation networks: noise in, one image transformation per image out."""
+"""Augmenters: distributions of image transformations with weights that can be learned."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Literal, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, one_hot
 
-from dabo_ray.augment.fixed import FixedAugmentation, Params
-from dabo_ray.augment.network import Perceptron, dropout_masks
+from dabo_ray.augment.fixed import Params
+from dabo_ray.augment.mlp import MLP, dropout_masks
 
 Conditioning = Literal["none", "class", "image"]
 
@@ -20,32 +20,11 @@ POOLED_SIDE = 4
 """An augmenter that sees the image sees it averaged over this many parts along each side, three channels."""
 
 
-class Options(TypedDict, total=False):
-    """What every augmenter can be made with, beside the dimension of its noise and the widths of its layers."""
-
-    depth: int | None
-    """Hidden layers of one width; not needed where `hidden` names a width for each."""
-
-    centred: bool
-    """Take the odd part of the network, (f(z) - f(-z)) / 2: the noise is symmetric, so the mean of the numbers is zero
-    whatever the weights, and only the spread is learned. Default true; otherwise the network may move the centre."""
-
-    dropout: float
-    """Part of the hidden units that is left out, drawn anew for each image, in [0, 1). It belongs to the distribution:
-    units are left out whenever it is drawn from, after learning too."""
-
-    operations: Sequence[str] | None
-    """Which of the augmenter's `OPERATIONS` it may use; None for all."""
-
-    conditioning: Conditioning
-    """What the distribution may depend on: nothing, the image's label, or the image."""
-
-    num_classes: int
-    """Labels there are, for `conditioning="class"`."""
-
-
 class Augmenter(nn.Module, ABC):
     """A distribution of image transformations with weights that can be learned.
+
+    An augmenter is called with images, (B, C, H, W), C = 1 or 3, floating point in [0, 1], their rows of `draw`, and
+    with a conditioning those of `context`: `augmenter(images, *augmenter.draw(len(images), generator))`.
 
     All that is random about a batch is one tensor of independent uniform numbers in (-1, 1), a row per image. Its
     columns are the network's noise; then chances: one per hidden unit if there is dropout, and what the augmenter
@@ -54,10 +33,17 @@ class Augmenter(nn.Module, ABC):
     Args:
         noise: dimension of the noise; None for one per number that the transformation takes.
         hidden: units of each hidden layer, or a list with the units of each.
-        options: see `Options`.
+        depth: hidden layers of one width, None for one; not needed where `hidden` names a width for each.
+        centred: take the odd part of the network, (f(z) - f(-z)) / 2: the noise is symmetric, so the mean of the
+            numbers is zero whatever the weights, and only the spread is learned. Otherwise the centre may move.
+        dropout: part of the hidden units that is left out, drawn anew for each image, in [0, 1). It belongs to the
+            distribution: units are left out whenever it is drawn from, after learning too.
+        operations: some of the keys of `OPERATIONS`, each once; None for all.
+        conditioning: what the distribution may depend on: nothing, the image's label ("class"), or the image.
+        num_classes: labels there are, for `conditioning="class"`; unused otherwise.
 
     Raises:
-        ValueError: an option is out of its range or contradicts another.
+        ValueError: an argument is out of its range or contradicts another.
     """
 
     OPERATIONS: ClassVar[dict[str, tuple[int, ...]]]
@@ -65,25 +51,40 @@ class Augmenter(nn.Module, ABC):
 
     ACTIVATION: ClassVar[type[nn.Module]] = nn.ReLU
 
-    def __init__(self, noise: int | None = None, hidden: int | Sequence[int] = 32, **options: Unpack[Options]) -> None:
+    def __init__(
+        self,
+        *,
+        noise: int | None = None,
+        hidden: int | Sequence[int] = 32,
+        depth: int | None = None,
+        centred: bool = True,
+        dropout: float = 0.0,
+        operations: Sequence[str] | None = None,
+        conditioning: Conditioning = "none",
+        num_classes: int = 0,
+    ) -> None:
         super().__init__()
-        self.operations = _chosen(options.get("operations"), self.OPERATIONS)
+        self.operations = _chosen(operations, self.OPERATIONS)
         self.used = sorted(place for name in self.operations for place in self.OPERATIONS[name])
-        self.widths = _widths(hidden, options.get("depth"))
+        self.widths = _widths(hidden, depth)
         self.noise = max(1, len(self.used)) if noise is None else noise
-        self.centred = options.get("centred", True)
-        self.dropout = options.get("dropout", 0.0)
-        self.conditioning: Conditioning = options.get("conditioning", "none")
-        self.num_classes = options.get("num_classes", 0) if self.conditioning == "class" else 0
+        self.centred, self.dropout, self.conditioning = centred, dropout, conditioning
+        self.num_classes = num_classes if conditioning == "class" else 0
         if self.noise < 1:
             raise ValueError(f"noise must have at least one dimension, got {self.noise}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.conditioning == "class" and self.num_classes < 1:
             raise ValueError(f"conditioning on the class needs num_classes, at least 1, got {self.num_classes}")
-        context = {"none": 0, "class": self.num_classes, "image": 3 * POOLED_SIDE**2}[self.conditioning]
+        sizes = {"none": 0, "class": self.num_classes, "image": 3 * POOLED_SIDE**2}
+        if conditioning not in sizes:
+            raise ValueError(f"conditioning must be one of {', '.join(sizes)}, got {conditioning!r}")
         outputs = len(self.used) + self.even_outputs()
-        self.network = Perceptron(self.noise + context, self.widths, outputs, self.ACTIVATION)
+        self.network = MLP(self.noise + sizes[conditioning], self.widths, outputs, self.ACTIVATION)
+        self.add_weights()
+
+    def add_weights(self) -> None:
+        """Adds the weights beside the network's, with their first values; the end of the constructor."""
 
     def even_outputs(self) -> int:
         """Outputs of the network beside the transformation's numbers, taken even in the noise."""
@@ -107,12 +108,12 @@ class Augmenter(nn.Module, ABC):
         }
 
     def draw(self, num_images: int, generator: torch.Generator) -> Params:
-        """The random numbers of a batch, on the CPU: one tensor, a row per image."""
+        """The random numbers of a batch, on the CPU: one tensor, (B, columns), in (-1, 1)."""
         units = sum(self.widths) if self.dropout else 0
         return (torch.rand(num_images, self.noise + units + self.chances(), generator=generator).mul_(2).sub_(1),)
 
     def context(self, images: Tensor, labels: Tensor | None) -> Params:
-        """What the distribution depends on, to be appended to what was drawn; nothing without conditioning.
+        """What the distribution is conditioned on, to be appended to the draws; nothing without conditioning.
 
         Args:
             images: (B, C, H, W) before augmentation, C = 1 or 3, in [0, 1].
@@ -131,16 +132,16 @@ class Augmenter(nn.Module, ABC):
             raise ValueError("this augmenter depends on the class of the image; give the labels too")
         return (one_hot(labels.long(), self.num_classes).to(weight.dtype),)
 
-    def mirrored(self, params: Params) -> Params:
+    def antithetic(self, params: Params) -> Params:
         """The same draws with the noise negated; chances and context stay, so that what is odd in the noise cancels."""
-        drawn, *context = params
-        return torch.cat((-drawn[:, : self.noise], drawn[:, self.noise :]), 1), *context
+        draws, *context = params
+        return torch.cat((-draws[:, : self.noise], draws[:, self.noise :]), 1), *context
 
-    def raw(self, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def raw(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """The network's numbers for each row, (B, outputs), before they become a transformation."""
-        noise = drawn[:, : self.noise]
+        noise = draws[:, : self.noise]
         fixed = [] if context is None else [context.to(noise)]
-        masks = self._dropout_masks(drawn)
+        masks = self._dropout_masks(draws)
         if not self.centred:
             free: Tensor = self.network(torch.cat((noise, *fixed), 1), masks)
             return free
@@ -151,10 +152,10 @@ class Augmenter(nn.Module, ABC):
             return odd
         return torch.cat((odd[:, : len(self.used)], (positive + negative)[:, len(self.used) :] / 2), 1)
 
-    def _dropout_masks(self, drawn: Tensor) -> list[Tensor]:
+    def _dropout_masks(self, draws: Tensor) -> list[Tensor]:
         if not self.dropout:
             return []
-        return dropout_masks(drawn[:, self.noise : self.noise + sum(self.widths)], self.dropout, self.widths)
+        return dropout_masks(draws[:, self.noise : self.noise + sum(self.widths)], self.dropout, self.widths)
 
     def embed(self, numbers: Tensor) -> Tensor:
         """Numbers of the operations in use, (B, len(used)), among those of all operations, the others zero."""
@@ -166,7 +167,7 @@ class Augmenter(nn.Module, ABC):
             columns[place] = column
         return torch.stack(columns, 1)
 
-    def forward(self, images: Tensor, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """Transform (B, C, H, W) images in [0, 1] by their rows of `draw` and `context`.
 
         Differentiable in images and weights. The type of the images is kept; it is computed in that of the weights if
@@ -174,10 +175,10 @@ class Augmenter(nn.Module, ABC):
         """
         working = torch.promote_types(images.dtype, next(self.parameters()).dtype)
         with _without_autocast(images.device.type):
-            return self.transform(images.to(working), drawn, context).to(images.dtype)
+            return self.transform(images.to(working), draws, context).to(images.dtype)
 
     @abstractmethod
-    def transform(self, images: Tensor, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def transform(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """As `forward`, for images in the type that it is computed in."""
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
@@ -185,7 +186,7 @@ class Augmenter(nn.Module, ABC):
         return [{"params": list(self.parameters()), "lr": lr, "pooled": True}]
 
     @abstractmethod
-    def samples(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
+    def samples(self, draws: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
         """What the drawn transformations do to a picture, in the units of a person: quantity -> (N,) values.
 
         The name of a quantity ends with its unit: `_deg`, `_percent` (of the side, or of the neutral value) or
@@ -193,7 +194,7 @@ class Augmenter(nn.Module, ABC):
         """
 
     @abstractmethod
-    def spread(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, float]:
+    def spread(self, draws: Tensor, context: Tensor | None = None) -> dict[str, float]:
         """The learned distribution in a few numbers for the records of a training, estimated from N draws."""
 
 
@@ -217,27 +218,3 @@ def _widths(hidden: int | Sequence[int], depth: int | None) -> tuple[int, ...]:
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
-
-
-class Frozen(FixedAugmentation):
-    """An augmenter whose weights do not change, used like a hand-made augmentation."""
-
-    def __init__(self, augmenter: Augmenter) -> None:
-        self.augmenter = augmenter.requires_grad_(False)
-
-    def to(self, device: torch.device) -> Self:
-        """Itself, with the augmenter's weights moved."""
-        self.augmenter.to(device)
-        return self
-
-    def draw(self, num_images: int, generator: torch.Generator) -> Params:
-        """Random numbers for the augmenter."""
-        return self.augmenter.draw(num_images, generator)
-
-    def context(self, images: Tensor, labels: Tensor | None) -> Params:
-        """What the augmenter's distribution depends on, see `Augmenter.context`."""
-        return self.augmenter.context(images, labels)
-
-    def apply(self, images: Tensor, params: Params) -> Tensor:
-        """The augmenter's transformations; `params` are what was drawn and, where there is one, the context."""
-        return self.augmenter(images, *(part.to(images.device) for part in params))  # type: ignore[no-any-return]

@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dabo_ray.augment.augmenter_file import AugmenterFileError, read_frozen
-from dabo_ray.augment.augmenters import AUGMENTERS
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.export import HEADER_KEY, load, save
 from dabo_ray.augment.fixed import Compose
+from dabo_ray.augment.frozen import AugmenterFileError, FrozenAugmenter, read_frozen
 from dabo_ray.augment.geometric import Flip
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.registry import AUGMENTERS
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -54,7 +54,7 @@ def test_in_a_composition_it_takes_levels_and_what_comes_before_it(tmp_path: Pat
         expected = levels.float() / 255
         for step in steps:
             expected = step.apply(expected, step.draw(len(levels), generator))
-        assert torch.allclose(composed.apply_levels(levels, params), expected, atol=1e-6)
+        assert torch.allclose(composed.apply_uint8(levels, params), expected, atol=1e-6)
 
 
 def test_weights_move_with_a_composition(tmp_path: Path):
@@ -119,3 +119,21 @@ def test_files_that_cannot_be_used(make: Callable[[Path], object], words: str, t
     with pytest.raises(AugmenterFileError, match=words) as caught:
         read_frozen(path, 10)
     assert str(path) in str(caught.value)
+
+
+def test_it_does_not_learn_and_does_what_the_augmenter_does() -> None:
+    made = shaken("affine_matrix")
+    images = torch.rand(4, 1, 6, 6, generator=seeded(2))
+    (noise,) = made.draw(4, seeded(1))
+    expected = made(images, noise).detach()
+    before = [weight.detach().clone() for weight in made.parameters()]
+    frozen = FrozenAugmenter(made)
+    (draws,) = frozen.draw(4, seeded(1))
+    assert torch.equal(draws, noise)
+    output = frozen.apply(images, (draws,))
+    assert torch.equal(output, expected)
+    assert not output.requires_grad
+    assert all(torch.equal(a, b) for a, b in zip(made.parameters(), before, strict=True))
+    part = frozen.apply(images[1::2], (draws[1::2],))
+    torch.testing.assert_close(part, expected[1::2])
+    assert torch.equal(frozen(images, seeded(1)), expected)

@@ -17,7 +17,7 @@ MAX_PROBLEMS = 5
 FORM = "a list of sub-policies, each a list of [operation, probability, level]"
 
 
-class PolicyError(ValueError):
+class PolicyFileError(ValueError):
     """A policy file that cannot be used; the message names what is wrong."""
 
 
@@ -25,24 +25,24 @@ def read_policy(path: Path) -> list[SubPolicy]:
     """The sub-policies of a file: JSON, or a Python literal, such as `[[("Invert", 0.1, 0.5), ("Color", 0.9, 0.2)]]`.
 
     Raises:
-        PolicyError: the file cannot be read, is neither, or holds something else.
+        PolicyFileError: the file cannot be read, is neither, or holds something else.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise PolicyError(f"the policy {path} has over {MAX_BYTES} bytes; give {FORM}")
+            raise PolicyFileError(f"the policy {path} has over {MAX_BYTES} bytes; give {FORM}")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise PolicyError(f"cannot read the policy {path}: {error.strerror}") from None
+        raise PolicyFileError(f"cannot read the policy {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise PolicyError(f"cannot read the policy {path}: it is not UTF-8 text") from None
+        raise PolicyFileError(f"cannot read the policy {path}: it is not UTF-8 text") from None
     content = _parsed(text, path)
     if not isinstance(content, list | tuple) or not content:
-        raise PolicyError(f"the policy {path} holds no sub-policies; give {FORM}")
+        raise PolicyFileError(f"the policy {path} holds no sub-policies; give {FORM}")
     problems = [problem for number, sub in enumerate(content) for problem in _problems_of(sub, f"sub-policy {number}")]
     if problems:
         more = f"\n  and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
         shown = "".join(f"\n  {problem}" for problem in problems[:MAX_PROBLEMS])
-        raise PolicyError(f"the policy {path} cannot be used; give {FORM}:{shown}{more}")
+        raise PolicyFileError(f"the policy {path} cannot be used; give {FORM}:{shown}{more}")
     return [[(name, float(probability), float(level)) for name, probability, level in sub] for sub in content]
 
 
@@ -55,7 +55,7 @@ def _parsed(text: str, path: Path) -> Any:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PolicyError(f"the policy {path} is neither JSON nor a Python literal: {reason}") from None
+        raise PolicyFileError(f"the policy {path} is neither JSON nor a Python literal: {reason}") from None
 
 
 def _problems_of(sub: Any, where: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Learned affine maps and colours: brightness, contrast, saturation and hue, in an order drawn for each image."""
+"""Learned affine maps and colours: brightness, contrast, saturation and hue, each image in its own random order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dabo_ray.augment import ops
+from dabo_ray.augment import functional as F
 from dabo_ray.augment.affine import (
     AFFINE_OPERATIONS,
     GENERATORS,
@@ -19,8 +19,8 @@ from dabo_ray.augment.affine import (
     affine_spread,
     matrix_map,
 )
-from dabo_ray.augment.coordinates import Coordinates
-from dabo_ray.augment.learned import Augmenter
+from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.coordinates import CoordinateAugmenter
 
 BLENDS = ("brightness", "contrast", "saturation")
 """Tones that move an image away from, or towards, another one: black, its mean grey, its grey image."""
@@ -82,7 +82,7 @@ def adjust_tones(images: Tensor, tones: Tones, keys: Tensor) -> Tensor:
         return _blend_in_order(images, tones.factors, order, torch.ones_like(before_hue))
     # The hue is the dearest: it is turned once, between the tones that come before it and those that come after.
     images = _blend_in_order(images, tones.factors, order, before_hue)
-    images = ops.hue(images, tones.turns)
+    images = F.hue(images, tones.turns)
     return _blend_in_order(images, tones.factors, order, ~before_hue)
 
 
@@ -92,67 +92,81 @@ def _blend_in_order(images: Tensor, factors: Tensor, order: Tensor, included: Te
         included = included & (torch.arange(3, device=included.device) < 2)
     shares = torch.where(included, factors, torch.ones_like(factors)).gather(1, order)
     for place, share in zip(order.unbind(1), shares.unbind(1), strict=True):
-        grey = ops.grayscale(images)
-        of_mean, of_grey = (ops.per_image((1 - share) * (place == kind)) for kind in (1, 2))
+        grey = F.grayscale(images)
+        of_mean, of_grey = (F.per_image((1 - share) * (place == kind)) for kind in (1, 2))
         other = grey * of_grey + grey.mean(dim=(1, 2, 3), keepdim=True) * of_mean
-        images = (images * ops.per_image(share) + other).clamp(0, 1)
+        images = (images * F.per_image(share) + other).clamp(0, 1)
     return images
 
 
-class AffineColor(Augmenter):
+class BaseAffineColorAugmenter(Augmenter):
     """An augmenter that changes the tones of an image and then warps it, so that what it leaves empty stays black."""
 
     ACTIVATION = nn.Tanh
 
     @abstractmethod
-    def parts(self, drawn: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tones]:
+    def parts(self, draws: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tones]:
         """(B, 2, 3) maps of output to input coordinates, see `affine_warp`, and the tones."""
 
     def chances(self) -> int:
         """The keys of an order."""
         return NUM_KEYS
 
-    def transform(self, images: Tensor, drawn: Tensor, context: Tensor | None = None) -> Tensor:
+    def transform(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """Coloured and warped images."""
-        theta, tones = self.parts(drawn, context)
+        theta, tones = self.parts(draws, context)
         if not TONE_OPERATIONS.keys().isdisjoint(self.operations):
-            images = adjust_tones(images, tones, drawn[:, -NUM_KEYS:])
-        return images if TONE_OPERATIONS.keys() >= set(self.operations) else ops.affine_warp(images, theta.to(images))
+            images = adjust_tones(images, tones, draws[:, -NUM_KEYS:])
+        return images if TONE_OPERATIONS.keys() >= set(self.operations) else F.affine_warp(images, theta.to(images))
 
     @torch.no_grad()
-    def samples(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
+    def samples(self, draws: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
         """See `affine_samples` and `Tones`."""
-        theta, tones = self.parts(drawn, context)
+        theta, tones = self.parts(draws, context)
         return affine_samples(theta) | tones.samples()
 
     @torch.no_grad()
-    def spread(self, drawn: Tensor, context: Tensor | None = None) -> dict[str, float]:
+    def spread(self, draws: Tensor, context: Tensor | None = None) -> dict[str, float]:
         """See `affine_spread` and `Tones`."""
-        theta, tones = self.parts(drawn, context)
+        theta, tones = self.parts(draws, context)
         return affine_spread(theta) | tones.spread()
 
 
-class AffineColorAugmenter(Coordinates, AffineColor):
-    """A distribution over affine maps and tones in coordinates, see `Coordinates`, `affine_map` and `tones_of`."""
+class AffineColorAugmenter(CoordinateAugmenter, BaseAffineColorAugmenter):
+    """A distribution over affine maps and tones, see `CoordinateAugmenter`, `affine_map` and `tones_of`.
+
+    The arguments are those of `Augmenter`, its operations `AFFINE_OPERATIONS` and `TONE_OPERATIONS`.
+
+    >>> augmenter = AffineColorAugmenter(operations=["rotation", "brightness", "hue"])
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> (draws,) = augmenter.draw(8, torch.Generator().manual_seed(1))
+    >>> augmenter(images, draws).shape
+    torch.Size([8, 3, 32, 32])
+    """
 
     OPERATIONS = AFFINE_OPERATIONS | TONE_OPERATIONS
 
-    def parts(self, drawn: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tones]:
+    def parts(self, draws: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tones]:
         """The coordinates' map and tones."""
-        coordinates = self.coordinates(drawn, context)
+        coordinates = self.coordinates(draws, context)
         return affine_map(coordinates[:, :FIRST_TONE]), tones_of(coordinates[:, FIRST_TONE:])
 
 
-class ColorMatrixAugmenter(AffineColor):
+class AffineColorMatrixAugmenter(BaseAffineColorAugmenter):
     """The published form: each number is its neutral value + tanh(network), half of that for the hue.
 
-    With `noise=10, hidden=[10, 100], centred=False` it has the 2,220 weights of the published `affine_color`.
+    With `noise=10, hidden=[10, 100], centred=False` it has the 2,220 weights of the published `affine_color`
+    (Mounsaveng et al. 2021). The arguments are those of `Augmenter`.
+
+    >>> augmenter = AffineColorMatrixAugmenter(noise=10, hidden=[10, 100], centred=False)
+    >>> sum(weight.numel() for weight in augmenter.parameters())
+    2220
     """
 
     OPERATIONS = MATRIX_OPERATIONS | TONE_OPERATIONS
 
-    def parts(self, drawn: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tones]:
+    def parts(self, draws: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tones]:
         """The numbers' matrix and tones."""
-        numbers = self.embed(torch.tanh(self.raw(drawn, context)))
+        numbers = self.embed(torch.tanh(self.raw(draws, context)))
         tones = Tones(1 + numbers[:, FIRST_TONE : FIRST_TONE + 3], numbers[:, FIRST_TONE + 3] / 2)
         return matrix_map(numbers[:, :FIRST_TONE]), tones

@@ -1,4 +1,4 @@
-"""Image operations with one parameter per image, batched, on any device.
+"""Image operations with one parameter per image, batched, on any device, differentiable where they are smooth.
 
 Images are floating point, (B, C, H, W), C = 1 or 3, values in [0, 1]; parameters are tensors of shape (B,).
 Warp, brightness, contrast, saturation, hue, sharpness and autocontrast have gradients in the images and in their
@@ -28,6 +28,10 @@ def affine_warp(images: Tensor, theta: Tensor) -> Tensor:
     Convention: theta, (B, 2, 3), maps output to input coordinates; coordinates are (x, y), x to the right and y down,
     -1 and 1 at the outer edges of the border pixels (align_corners=False). The identity is [[1, 0, 0], [0, 1, 0]].
     Reference: Jaderberg et al. 2015, eq. 1.
+
+    >>> half_a_side_to_the_left = torch.tensor([[[1.0, 0, 1], [0, 1, 0]]])
+    >>> affine_warp(torch.arange(4.0).view(1, 1, 1, 4) / 4, half_a_side_to_the_left).tolist()
+    [[[[0.5, 0.75, 0.0, 0.0]]]]
     """
     height, width = images.shape[-2:]
     x_W = (torch.arange(width, device=theta.device, dtype=theta.dtype) * 2 + 1) / width - 1

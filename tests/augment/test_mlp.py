@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dabo_ray.augment.network import Perceptron, dropout_masks
+from dabo_ray.augment.mlp import MLP, dropout_masks
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -16,7 +16,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
 @pytest.mark.parametrize("widths", [(), (4,), (4, 9)])
 def test_without_masks_it_is_a_sequence_of_layers(widths, activation) -> None:
-    network = Perceptron(3, widths, 2, activation)
+    network = MLP(3, widths, 2, activation)
     inputs = torch.rand(5, 3, generator=seeded())
     assert torch.equal(network(inputs), nn.Sequential(*network)(inputs))
     assert sum(weight.numel() for weight in network.parameters()) == sum(
@@ -25,7 +25,7 @@ def test_without_masks_it_is_a_sequence_of_layers(widths, activation) -> None:
 
 
 def test_masks_multiply_the_units_after_the_activation() -> None:
-    network = Perceptron(3, (4, 6), 2, nn.Tanh)
+    network = MLP(3, (4, 6), 2, nn.Tanh)
     inputs, masks = torch.rand(5, 3, generator=seeded()), [torch.rand(5, 4), torch.rand(5, 6)]
     hidden = network[1](network[0](inputs)) * masks[0]
     hidden = network[3](network[2](hidden)) * masks[1]

@@ -1,4 +1,4 @@
-"""The operations of AutoAugment and its successors, each image with its own operation and magnitude, batched."""
+"""Operations of AutoAugment and its successors by name, each image with its own operation and magnitude, batched."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dabo_ray.augment import eight_bit, ops
+from dabo_ray.augment import eight_bit
+from dabo_ray.augment import functional as F
 
 Space = Mapping[str, tuple[Tensor, bool]]
 """Operation -> its magnitudes, and whether their sign is random."""
@@ -22,7 +23,7 @@ _TONES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Posterize": eight_bit.posterize,
     "Solarize": eight_bit.solarize,
     "AutoContrast": lambda levels, _: eight_bit.autocontrast(levels),
-    "Equalize": lambda levels, _: ops.equalized_levels(levels),
+    "Equalize": lambda levels, _: F.equalized_levels(levels),
     "Invert": lambda levels, _: eight_bit.invert(levels),
 }
 
@@ -56,7 +57,7 @@ def apply_chain(images: Tensor, operations: Tensor, magnitudes: Tensor, *, bilin
         levels = apply_each(levels, *step, bilinear=bilinear)
     output = torch.empty(levels.shape, device=levels.device)
     for rows, changed in _changed(levels, numbers, strengths, bilinear=bilinear):
-        ops.put(output, rows, changed.div_(255))
+        F.put(output, rows, changed.div_(255))
     return output.to(images.dtype) if images.is_floating_point() else output
 
 
@@ -74,13 +75,13 @@ def apply_each(levels: Tensor, operations: Tensor, magnitudes: Tensor, *, biline
     """
     output = levels.clone()
     for rows, changed in _changed(levels, operations, magnitudes, bilinear=bilinear, kept=False):
-        ops.put(output, rows, to_bytes(changed))
+        F.put(output, rows, to_bytes(changed))
     return output
 
 
 def as_levels(images: Tensor) -> Tensor:
     """The uint8 levels of images that are uint8, or floating point in [0, 1]; contiguous."""
-    levels = images if images.dtype == torch.uint8 else to_bytes(ops.to_levels(images.float()))
+    levels = images if images.dtype == torch.uint8 else to_bytes(F.to_levels(images.float()))
     return levels.contiguous()
 
 
@@ -101,13 +102,13 @@ def _changed(
     # The sizes of the groups are known on the CPU, so an accelerator is never waited for.
     num_kept, *counts = operations.bincount(minlength=len(OPERATIONS)).tolist()
     num_warps = sum(counts[: len(_WARPS)])
-    drawn = magnitudes[order]
+    sorted_magnitudes = magnitudes[order]
     # All warps are one, with matrices; they come after Identity in the order.
-    of_warps = torch.split(drawn[num_kept : num_kept + num_warps], counts[: len(_WARPS)])
+    of_warps = torch.split(sorted_magnitudes[num_kept : num_kept + num_warps], counts[: len(_WARPS)])
     height, width = levels.shape[-2:]
     matrices = _warp_matrices(of_warps, height, width).to(levels.device, torch.float32)
     piece = max(1, CACHED // levels.shape[1:].numel()) if levels.device.type == "cpu" else len(levels)
-    parts = zip(*(torch.split(term, piece) for term in ops.pixel_terms(matrices, height, width)), strict=True)
+    parts = zip(*(torch.split(term, piece) for term in F.pixel_terms(matrices, height, width)), strict=True)
     warp = eight_bit.bilinear_warp if bilinear else eight_bit.nearest_warp
     groups = (
         (_keep, num_kept),
@@ -117,7 +118,7 @@ def _changed(
     steps = [(operation, min(piece, count - done)) for operation, count in groups for done in range(0, count, piece)]
     sizes = [size for _, size in steps]
     rows = torch.split(order.to(levels.device), sizes)
-    strengths = torch.split(drawn.to(levels.device, torch.float32), sizes)
+    strengths = torch.split(sorted_magnitudes.to(levels.device, torch.float32), sizes)
     for (operation, _), group, values in zip(steps, rows, strengths, strict=True):
         if kept or operation is not _keep:
             yield group, operation(levels.index_select(0, group).float(), values)
@@ -132,11 +133,11 @@ def _warp_matrices(magnitudes: Sequence[Tensor], height: int, width: int) -> Ten
     shear_x, shear_y, shift_x, shift_y, angles = (part.double() for part in magnitudes)
     return torch.cat(
         (
-            ops.shear_matrix(shear_x, torch.zeros_like(shear_x), height, width),
-            ops.shear_matrix(torch.zeros_like(shear_y), shear_y, height, width),
-            ops.translation_matrix(shift_x.trunc(), torch.zeros_like(shift_x)),
-            ops.translation_matrix(torch.zeros_like(shift_y), shift_y.trunc()),
-            ops.rotation_matrix(angles),
+            F.shear_matrix(shear_x, torch.zeros_like(shear_x), height, width),
+            F.shear_matrix(torch.zeros_like(shear_y), shear_y, height, width),
+            F.translation_matrix(shift_x.trunc(), torch.zeros_like(shift_x)),
+            F.translation_matrix(torch.zeros_like(shift_y), shift_y.trunc()),
+            F.rotation_matrix(angles),
         )
     )
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from dabo_ray.augment.automated import (
+from dabo_ray.augment.autoaugment_operations import OPERATIONS
+from dabo_ray.augment.randaugment import (
     BINS,
     TRIVIALAUGMENT_SPACE,
     RandAugment,
     TrivialAugmentWide,
     autoaugment_space,
 )
-from dabo_ray.augment.operations import OPERATIONS
 
 SIZES = [(8, 8), (28, 28), (32, 32), (17, 40), (64, 64)]
 NAMES = list(TRIVIALAUGMENT_SPACE)

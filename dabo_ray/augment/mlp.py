@@ -1,4 +1,4 @@
-"""A perceptron whose dropout is drawn outside, so that the same masks can be used again."""
+"""A multilayer perceptron with dropout masks from outside, so that the same masks can be used again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Perceptron(nn.Sequential):
+class MLP(nn.Sequential):
     """Linear layers with an activation after each but the last.
 
     Args:

@@ -10,10 +10,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from dabo_ray.augment.affine import AffineAugmenter
-from dabo_ray.augment.color import (
+from dabo_ray.augment.affine_color import (
     NUM_KEYS,
     AffineColorAugmenter,
-    ColorMatrixAugmenter,
+    AffineColorMatrixAugmenter,
     Tones,
     adjust_tones,
     tones_of,
@@ -88,8 +88,8 @@ def test_coordinates_are_logarithms_and_an_angle() -> None:
 
 def test_orders_are_drawn_evenly() -> None:
     augmenter = AffineColorAugmenter()
-    (drawn,) = augmenter.draw(24_000, seeded())
-    orders = drawn[:, -NUM_KEYS:].argsort(1)
+    (draws,) = augmenter.draw(24_000, seeded())
+    orders = draws[:, -NUM_KEYS:].argsort(1)
     _, counts = orders.unique(dim=0, return_counts=True)
     assert len(counts) == 24
     assert ((counts - 1000) ** 2 / 1000).sum() < 49.7, "99.9 % quantile of chi-squared with 23 degrees of freedom"
@@ -100,25 +100,25 @@ def test_tones_come_before_the_warp_and_leave_the_outside_black() -> None:
     with torch.no_grad():
         augmenter.log_spread.fill_(0.0)
     images = torch.ones(50, 3, 8, 8)
-    (drawn,) = augmenter.draw(50, seeded())
-    theta, tones = augmenter.parts(drawn)
+    (draws,) = augmenter.draw(50, seeded())
+    theta, tones = augmenter.parts(draws)
     expected = torch.nn.functional.grid_sample(
-        adjust_tones(images, tones, drawn[:, -NUM_KEYS:]),
+        adjust_tones(images, tones, draws[:, -NUM_KEYS:]),
         torch.nn.functional.affine_grid(theta, [50, 3, 8, 8], align_corners=False),
         align_corners=False,
     )
-    output = augmenter(images, drawn)
+    output = augmenter(images, draws)
     torch.testing.assert_close(output, expected, atol=2e-5, rtol=0)
     assert (output.amin((1, 2, 3)) == 0).any()
 
 
-@pytest.mark.parametrize("kind", [AffineColorAugmenter, ColorMatrixAugmenter])
+@pytest.mark.parametrize("kind", [AffineColorAugmenter, AffineColorMatrixAugmenter])
 def test_spreads_in_human_units(kind) -> None:
     augmenter = kind()
-    (drawn,) = augmenter.draw(20_000, seeded())
-    theta, tones = augmenter.parts(drawn)
+    (draws,) = augmenter.draw(20_000, seeded())
+    theta, tones = augmenter.parts(draws)
     theta = theta.detach()
-    spread = augmenter.spread(drawn)
+    spread = augmenter.spread(draws)
     assert spread["brightness_spread_percent"] == pytest.approx(
         100 * float(tones.factors[:, 0].detach().std()), rel=1e-3
     )
@@ -134,12 +134,12 @@ def test_spreads_in_human_units(kind) -> None:
 def test_colours_alone_do_not_resample() -> None:
     augmenter = AffineColorAugmenter(operations=["brightness"])
     images = pictures(4)
-    (drawn,) = augmenter.draw(4, seeded())
-    _, tones = augmenter.parts(drawn)
-    torch.testing.assert_close(augmenter(images, drawn), (images * tones.factors[:, :1, None, None]).clamp(0, 1))
+    (draws,) = augmenter.draw(4, seeded())
+    _, tones = augmenter.parts(draws)
+    torch.testing.assert_close(augmenter(images, draws), (images * tones.factors[:, :1, None, None]).clamp(0, 1))
 
 
 def test_the_map_of_coordinates_is_that_of_affine() -> None:
     color, affine = AffineColorAugmenter(), AffineAugmenter()
-    (drawn,) = color.draw(10, seeded())
-    torch.testing.assert_close(color.parts(drawn)[0], affine.theta(drawn[:, :6]))
+    (draws,) = color.draw(10, seeded())
+    torch.testing.assert_close(color.parts(draws)[0], affine.theta(draws[:, :6]))

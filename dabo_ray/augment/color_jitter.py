@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dabo_ray.augment import ops
+from dabo_ray.augment import functional as F
 from dabo_ray.augment.fixed import FixedAugmentation, Params, check_batch
 
-_OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (ops.brightness, ops.contrast, ops.saturation, ops.hue)
+_OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (F.brightness, F.contrast, F.saturation, F.hue)
 
 
 class ColorJitter(FixedAugmentation):
@@ -21,11 +21,24 @@ class ColorJitter(FixedAugmentation):
         contrast: the same for the contrast.
         saturation: the same for the saturation.
         hue: the shift is uniform in -hue to hue, in full circles; 0.5 at most.
+
+    Raises:
+        ValueError: a width is negative, or the hue's over 0.5.
+
+    >>> images = torch.full((3, 3, 1, 1), 0.5)
+    >>> darker = ColorJitter(brightness=0.5, contrast=0, saturation=0)(images, torch.Generator().manual_seed(0))
+    >>> bool((darker >= 0.25).all() and (darker <= 0.75).all() and (darker != 0.5).all())
+    True
     """
 
     def __init__(
         self, *, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.0
     ) -> None:
+        if min(brightness, contrast, saturation, hue) < 0 or hue > 0.5:
+            raise ValueError(
+                f"got brightness={brightness}, contrast={contrast}, saturation={saturation}, hue={hue}; "
+                "give numbers of at least 0, and a hue of at most 0.5"
+            )
         factors = [(max(0.0, 1 - width), 1 + width) for width in (brightness, contrast, saturation)]
         self.ranges = torch.tensor([*factors, (-hue, hue)])
 
@@ -53,5 +66,5 @@ class ColorJitter(FixedAugmentation):
             changed = images.index_select(0, group)
             for number in numbers:
                 changed = _OPERATIONS[number](changed, factors[number])
-            ops.put(output, group, changed.contiguous())
+            F.put(output, group, changed.contiguous())
         return output

@@ -1,0 +1,74 @@
+"""Parquet files of encoded images: read where they lie, and files that cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from dabo_ray.data import shards
+from dabo_ray.data.images import DataError
+from dabo_ray.data.sources import Reading, load
+from tests.data.miniatures import encoded, hub_parquet, random_bytes
+
+
+def test_published_parquet_is_read_where_it_lies(tmp_path: Path, cache_folder: Path):
+    images = random_bytes(30, 3, 8, 8)
+    labels = [(7 * number) % 3 for number in range(30)]
+    files = [encoded(image) for image in images]
+    hub_parquet(tmp_path / "data" / "train-00000-of-00002.parquet", files[:12], labels[:12])
+    hub_parquet(tmp_path / "data" / "train-00001-of-00002.parquet", files[12:20], labels[12:20])
+    hub_parquet(tmp_path / "data" / "test-00000-of-00001.parquet", files[20:], labels[20:])
+    for streaming in (True, False):
+        source = load("parquet", tmp_path, Reading(streaming=streaming))
+        assert source.test is not None and source.num_classes == 3
+        assert torch.equal(source.labelled.images, images[:20]) and torch.equal(source.test.images, images[20:])
+        assert source.labelled.labels.tolist() + source.test.labels.tolist() == labels
+        assert bool(list(cache_folder.rglob("*.arrow"))) == (not streaming)
+    uri = load("parquet", f"file://{tmp_path}/data", Reading(streaming=True))
+    assert torch.equal(uri.labelled.images, images[:20])
+
+
+def test_labels_of_parquet_may_be_text(tmp_path: Path):
+    files = [encoded(random_bytes(3, 8, 8, seed=number)) for number in range(4)]
+    table = pa.table({"img": pa.array(files, pa.binary()), "class": ["dog", "cat", "dog", "bird"], "extra": [1.0] * 4})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert load("parquet", tmp_path / "x.parquet").labelled.labels.tolist() == [2, 1, 2, 0]
+
+
+def test_parquet_that_cannot_be_used(tmp_path: Path):
+    with pytest.raises(DataError, match=r"looked for \*\.parquet at and below"):
+        load("parquet", tmp_path)
+    file = tmp_path / "train.parquet"
+    one = [encoded(random_bytes(3, 8, 8))]
+    for table, words in (
+        ({"a": one, "b": one, "label": [0]}, "not clear which columns hold encoded images .* found a"),
+        ({"image": one, "x": [0], "y": [0]}, "not clear which columns"),
+        ({"image": one * 2, "label": [0, 2]}, "labels must run from 0"),
+        ({"image": one * 2, "label": [0, None]}, "rows without a label"),
+        ({"image": [*one, b"x"], "label": [0, 1]}, "row 1 is not an image"),
+    ):
+        pq.write_table(pa.table(table), file)
+        with pytest.raises(DataError, match=words):
+            load("parquet", tmp_path)
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"train\.parquet cannot be read .*; get it again"):
+        load("parquet", tmp_path)
+
+
+def test_sorted_parquet_is_not_streamed(tmp_path: Path):
+    hub_parquet(tmp_path / "x.parquet", [encoded(random_bytes(3, 8, 8))] * 100, [0] * 50 + [1] * 50)
+    with pytest.raises(DataError, match=r"sorted by class; .*shuffle them"):
+        load("parquet", tmp_path, Reading(streaming=True))
+    assert len(load("parquet", tmp_path, Reading(streaming=False)).labelled) == 100
+
+
+def test_large_row_groups_are_not_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whole row groups are kept in memory."""
+    hub_parquet(tmp_path / "x.parquet", [encoded(random_bytes(3, 8, 8, seed=n)) for n in range(100)], [0, 1] * 50, 100)
+    monkeypatch.setattr(shards, "LARGEST_ROW_GROUP", 10_000)
+    with pytest.raises(DataError, match=r"row groups of up to 0\.0 MiB, .*row_group_size"):
+        load("parquet", tmp_path, Reading(streaming=True))
