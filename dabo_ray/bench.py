@@ -1,4 +1,4 @@
-"""Benchmarks side by side with the alternative: `python -m dabo_ray.bench WHAT [--json FILE]`."""
+"""Command that benchmarks side by side with the alternative: `python -m dabo_ray.bench WHAT [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUBJECTS: dict[str, str] = {
     "data": "batches from the cache against a torch DataLoader; memory of ten processes",
     "stream": "batches of encoded photos, decoded ahead of time, against a DataLoader over the files, and Ray Data",
 }
-"""Subject -> what is compared. Each has a module of its name in `dabo_ray.benchmarks` with `run(options) -> Result`."""
+"""Subject -> what is compared. Each has a module of its name in `dabo_ray.benchmarks`, with `run(options)`."""
 
 _FORMATS = {"seconds": "{:.4g} s", "per_second": "{:.0f}/s", "mib": "{:.0f} MiB"}
 
@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
     )
     with screen:
-        settings = measure.Options(
-            device, options.repeats, options.threads, tell=lambda text: screen.update(text, refresh=True)
+        settings = measure.BenchmarkOptions(
+            device, options.repeats, options.threads, show_progress=lambda text: screen.update(text, refresh=True)
         )
         result = subject.run(settings)
     if options.json is not None:
@@ -87,9 +87,9 @@ def _refuse(message: str) -> int:
 
 
 def _show(result: object) -> None:
-    from dabo_ray.benchmarks.measure import Result
+    from dabo_ray.benchmarks.measure import BenchmarkResult
 
-    assert isinstance(result, Result)
+    assert isinstance(result, BenchmarkResult)
     table = Table(title=f"bench {result.what}", title_justify="left")
     for heading in ("case", "median", "ratio", "spread"):
         table.add_column(heading, justify="left" if heading == "case" else "right")

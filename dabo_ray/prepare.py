@@ -1,4 +1,4 @@
-"""Converts a published data set to the cache: python -m dabo_ray.prepare NAME --root FOLDER [--download]."""
+"""Command that converts a published data set: python -m dabo_ray.prepare NAME --root FOLDER [--download]."""
 
 from __future__ import annotations
 

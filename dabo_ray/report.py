@@ -1,4 +1,4 @@
-"""Writes the report of a study: python -m dabo_ray.report runs/digits."""
+"""Command that writes the report of a study: python -m dabo_ray.report runs/digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a study: python -m dabo_ray.study FILE. Wiring only; this module runs as __main__, so it holds no classes."""
+"""Command that runs a study: python -m dabo_ray.study FILE. It runs as __main__, so this module holds no classes."""
 
 from __future__ import annotations
 
@@ -121,9 +121,9 @@ def run(study: StudyConfig, options: argparse.Namespace) -> int:
         pools.roles(learned=True, final=False, outer_fraction=study.data.outer_fraction, seed=study.seed)
         check_files(study, pools)
         if options.dry_run:
-            from dabo_ray.commands.dry_run import rehearse
+            from dabo_ray.commands.dry_run import dry_run
 
-            print(rehearse(study))
+            print(dry_run(study))
             return ExitCode.DONE
         digest = pools.labelled.digest()
     except (ConnectionError, DataError, PolicyFileError, AugmenterFileError, WeightsError) as error:

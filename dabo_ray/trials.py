@@ -1,4 +1,4 @@
-"""What a trial is and how it ended: plain values that the plan, the workers and the records share."""
+"""Trials and their results: plain values that the plan, the workers and the records share."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ IMPORTS: dict[str, set[str]] = {
 OWNED_BY: dict[str, set[str]] = {
     "ray": {"execution", "benchmarks.ray_loader"},
     "optuna": {"planning", "analysis.importance"},
-    "sqlalchemy": {"planning.store"},
+    "sqlalchemy": {"planning.trial_store"},
     # A model of MLflow is loaded by running a file that imports it.
     "mlflow": {"tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models", "tracking.augmenter_model"},
     "psutil": {"tracking.machine", "execution.cluster"},

@@ -1,4 +1,4 @@
-"""How much each searched setting matters, by Optuna's PED-ANOVA."""
+"""Importance of each searched setting, by Optuna's PED-ANOVA."""
 
 from __future__ import annotations
 

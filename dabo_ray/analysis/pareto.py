@@ -1,4 +1,4 @@
-"""The Pareto front of several objectives."""
+"""Pareto front of several objectives."""
 
 from __future__ import annotations
 

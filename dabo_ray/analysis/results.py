@@ -1,4 +1,4 @@
-"""What a study found: the summary of its arms, and one table row per trial."""
+"""Results of a study: the summary of its arms, and a table with a row per trial."""
 
 from __future__ import annotations
 

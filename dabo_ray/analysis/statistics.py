@@ -1,4 +1,4 @@
-"""Whether an arm is better than others: paired differences over seeds, and tests that pay for what they look at.
+"""Comparison of arms: paired differences over seeds, and tests that pay for what they look at.
 
 All arms of a final phase share their seeds, and with a seed the split, the first weights and the order of the batches.
 So arms are compared seed by seed, which takes that common part of the noise out (Bouthillier et al. 2021, Accounting

@@ -1,4 +1,4 @@
-"""What the trials of a study have left in its folder: records, pictures, learned augmenters."""
+"""Files of the trials of a study: records, pictures, learned augmenters."""
 
 from __future__ import annotations
 

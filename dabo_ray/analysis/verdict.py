@@ -1,4 +1,4 @@
-"""What a study found, in plain words: one sentence that the terminal, the report, the tables and MLflow share."""
+"""Answer of a study in plain words: one sentence that the terminal, the report, the tables and MLflow share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long, with which settings and why, in a few words."""
+"""Wording of durations, settings and reasons, in a few words."""
 
 from __future__ import annotations
 

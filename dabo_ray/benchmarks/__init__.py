@@ -1,1 +1,1 @@
-"""What `python -m dabo_ray.bench` measures, a module for each subject."""
+"""Benchmarks of `python -m dabo_ray.bench`, a module for each subject."""

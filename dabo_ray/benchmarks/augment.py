@@ -26,7 +26,14 @@ from dabo_ray.augment.fixed import FixedAugmentation
 from dabo_ray.augment.functional import to_unit
 from dabo_ray.augment.geometric import FlipCrop, RandomAffine
 from dabo_ray.augment.randaugment import RandAugment, TrivialAugmentWide
-from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of, time_side_by_side
+from dabo_ray.benchmarks.measure import (
+    BenchmarkOptions,
+    BenchmarkResult,
+    PerformanceBudget,
+    Row,
+    rows_of,
+    time_side_by_side,
+)
 
 BATCH = 512
 SIDE = 32
@@ -54,7 +61,7 @@ DRAWN_PER_BATCH = ("autoaugment", "randaugment", "trivialaugment")
 """Baselines whose operations kornia draws once for a whole batch."""
 
 
-def run(options: Options, batch: int = BATCH) -> Result:
+def run(options: BenchmarkOptions, batch: int = BATCH) -> BenchmarkResult:
     """Images per second."""
     images = torch.randint(0, 256, (batch, 3, SIDE, SIDE), dtype=torch.uint8).to(options.device)
     rows: list[Row] = []
@@ -68,8 +75,10 @@ def run(options: Options, batch: int = BATCH) -> Result:
         if name == "trivialaugment":
             speed_up = next(row.ratio for row in of_pair if row.name == name)
         rows += of_pair
-    budget = Budget("batched TrivialAugment / torchvision's image by image", speed_up, SPEED_UP, at_least=True)
-    return Result("augment", rows, [budget])
+    budget = PerformanceBudget(
+        "batched TrivialAugment / torchvision's image by image", speed_up, SPEED_UP, at_least=True
+    )
+    return BenchmarkResult("augment", rows, [budget])
 
 
 def _repeat(call: Callable[[], Tensor]) -> None:

@@ -18,7 +18,14 @@ from torchvision import datasets
 from torchvision.transforms import ToTensor
 
 from dabo_ray.augment.functional import to_unit
-from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of, time_side_by_side
+from dabo_ray.benchmarks.measure import (
+    BenchmarkOptions,
+    BenchmarkResult,
+    PerformanceBudget,
+    Row,
+    rows_of,
+    time_side_by_side,
+)
 from dabo_ray.benchmarks.torch_loader import passes
 from dabo_ray.data.idx import DEBIAN_FASHION_MNIST, NAMES
 from dabo_ray.data.loader import Batches
@@ -36,7 +43,7 @@ WORKERS = (0, 2)
 FASTER, ONCE = 10.0, 1.5
 
 
-def run(options: Options) -> Result:
+def run(options: BenchmarkOptions) -> BenchmarkResult:
     """Images per second of shuffled batches as floating point on the device, and PSS over the size of the data set."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -44,7 +51,7 @@ def run(options: Options) -> Result:
         reading = Reading(cache=str(root / "cache"))
         images = load("fashion_mnist", root, reading).labelled
         size = images.images.numel() / 2**20
-        options.tell(f"memory of {PROCESSES} processes")
+        options.show_progress(f"memory of {PROCESSES} processes")
         # Processes are forked, so before any thread is started.
         pss = memory_of_processes(
             lambda: _pass_over(root, reading, 1), lambda: _pass_over(root, reading, NUM_IMAGES // BATCH)
@@ -65,10 +72,10 @@ def run(options: Options) -> Result:
     ]
     against_best = statistics.median(a / b for a, b in zip(speeds[ours.name], speeds[best.name], strict=True))
     budgets = [
-        Budget("batches from the cache / the faster DataLoader", against_best, FASTER, at_least=True),
-        Budget(f"memory of {PROCESSES} processes / size of the data set", pss / size, ONCE),
+        PerformanceBudget("batches from the cache / the faster DataLoader", against_best, FASTER, at_least=True),
+        PerformanceBudget(f"memory of {PROCESSES} processes / size of the data set", pss / size, ONCE),
     ]
-    return Result("data", [*rows, *memory], budgets)
+    return BenchmarkResult("data", [*rows, *memory], budgets)
 
 
 def write_published(folder: Path) -> None:

@@ -21,7 +21,7 @@ Unit = Literal["seconds", "per_second", "mib"]
 
 
 @dataclass(frozen=True)
-class Options:
+class BenchmarkOptions:
     """What the command line says of a run."""
 
     device: torch.device
@@ -31,7 +31,7 @@ class Options:
     threads: int
     """CPU threads of both sides of a comparison."""
 
-    tell: Callable[[str], object] = lambda _: None
+    show_progress: Callable[[str], object] = lambda _: None
     """Told what is measured now."""
 
 
@@ -52,7 +52,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Budget:
+class PerformanceBudget:
     """A promise and what was measured."""
 
     name: str
@@ -68,22 +68,22 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Result:
+class BenchmarkResult:
     """A table with its promises."""
 
     what: str
     rows: Sequence[Row]
-    budgets: Sequence[Budget] = field(default_factory=list)
+    budgets: Sequence[PerformanceBudget] = field(default_factory=list)
 
 
 def time_side_by_side(
-    cases: Mapping[str, Callable[[], object]], options: Options, warm_up: int = 1
+    cases: Mapping[str, Callable[[], object]], options: BenchmarkOptions, warm_up: int = 1
 ) -> dict[str, list[float]]:
     """Seconds of every case, `options.repeats` times, one case after the other in each round."""
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for round_number in range(warm_up + options.repeats):
         for name, case in cases.items():
-            options.tell(f"round {round_number + 1} of {warm_up + options.repeats}: {name}")
+            options.show_progress(f"round {round_number + 1} of {warm_up + options.repeats}: {name}")
             _wait(options.device)
             start = time.perf_counter()
             case()
@@ -133,7 +133,7 @@ def _spread(values: Sequence[float]) -> float:
     return (high - low) / 2 / middle if middle else 0.0
 
 
-def to_json(result: Result, options: Options) -> dict[str, Any]:
+def to_json(result: BenchmarkResult, options: BenchmarkOptions) -> dict[str, Any]:
     """The result as JSON values, with the machine that it was measured on."""
     return {
         "what": result.what,
@@ -150,6 +150,6 @@ def to_json(result: Result, options: Options) -> dict[str, Any]:
     }
 
 
-def write_json(result: Result, options: Options, path: Path) -> None:
+def write_json(result: BenchmarkResult, options: BenchmarkOptions, path: Path) -> None:
     """Writes `to_json` to a file, whole or not at all."""
     write_atomically(path, json.dumps(to_json(result, options), indent=2) + "\n")

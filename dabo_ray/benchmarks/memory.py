@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from dabo_ray.benchmarks.measure import Budget, Options, Result, rows_of
+from dabo_ray.benchmarks.measure import BenchmarkOptions, BenchmarkResult, PerformanceBudget, rows_of
 from dabo_ray.benchmarks.subjects import SIZES, Size, with_truncation
 from dabo_ray.config.schema import BilevelConfig
 
@@ -24,7 +24,7 @@ GROWTH_BUDGET, ENGINE_BUDGET = 1.5, 1.2
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
 
 
-def run(options: Options, sizes: Sequence[Size] = SIZES[1::2]) -> Result:
+def run(options: BenchmarkOptions, sizes: Sequence[Size] = SIZES[1::2]) -> BenchmarkResult:
     """Every case once, with the larger batch: memory does not vary as time does."""
     rows, budgets = [], []
     for size in sizes:
@@ -34,14 +34,14 @@ def run(options: Options, sizes: Sequence[Size] = SIZES[1::2]) -> Result:
             one, eight, other = (
                 found[f"{size}: {name}"][0] for name in ("adjoint K = 1", "adjoint K = 8", "unrolled K = 1")
             )
-            budgets.append(Budget(f"{size}: adjoint, K = 8 / K = 1", eight / one, GROWTH_BUDGET))
-            budgets.append(Budget(f"{size}: K = 1, adjoint / unrolled", one / other, ENGINE_BUDGET))
-    return Result("memory", rows, budgets)
+            budgets.append(PerformanceBudget(f"{size}: adjoint, K = 8 / K = 1", eight / one, GROWTH_BUDGET))
+            budgets.append(PerformanceBudget(f"{size}: K = 1, adjoint / unrolled", one / other, ENGINE_BUDGET))
+    return BenchmarkResult("memory", rows, budgets)
 
 
-def _in_a_process(size: Size, name: str, bilevel: BilevelConfig | None, options: Options) -> float:
+def _in_a_process(size: Size, name: str, bilevel: BilevelConfig | None, options: BenchmarkOptions) -> float:
     """MiB of one case."""
-    options.tell(f"{size}: {name}")
+    options.show_progress(f"{size}: {name}")
     settings = bilevel and bilevel.model_dump()
     order = json.dumps([size.network, size.shape, size.batch, settings, str(options.device), options.threads])
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a study costs beside its training: seconds per trial, and how long it takes until the first epoch."""
+"""Overhead of a study beside its training: seconds per trial, and until the first epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dabo_ray.benchmarks.measure import Budget, Options, Result, environment_restored, rows_of
+from dabo_ray.benchmarks.measure import (
+    BenchmarkOptions,
+    BenchmarkResult,
+    PerformanceBudget,
+    environment_restored,
+    rows_of,
+)
 from dabo_ray.config.file import to_yaml
 from dabo_ray.config.schema import ResourcesConfig, StudyConfig
 from dabo_ray.trials import Phase, Trial
@@ -25,8 +31,8 @@ WORKERS: tuple[int | str, ...] = ("local", 1)
 
 
 @dataclass(frozen=True)
-class Course:
-    """When the trials of a study ended, and how long they trained; one after the other."""
+class StudyTimings:
+    """Moments at which the trials of a study ended, one after the other, and how long they trained."""
 
     started: float
     """Of the command; seconds since 1970, as all moments here."""
@@ -50,24 +56,24 @@ class Course:
         return self.ends[0] - self.seconds[0] + self.first_epoch - self.started
 
 
-def run(options: Options) -> Result:
+def run(options: BenchmarkOptions) -> BenchmarkResult:
     """Runs a tiny study on digits for each way to train, with so many trials of a search as there are repeats."""
     with tempfile.TemporaryDirectory(prefix="dabo-ray-bench-") as folder:
-        courses = {}
+        timings = {}
         for workers in WORKERS:
-            options.tell(f"a study of {options.repeats} trials, workers {workers}")
-            courses[workers] = run_study(tiny_study(workers, options.repeats), Path(folder))
-        options.tell("start of a worker group")
+            options.show_progress(f"a study of {options.repeats} trials, workers {workers}")
+            timings[workers] = run_study(tiny_study(workers, options.repeats), Path(folder))
+        options.show_progress("start of a worker group")
         group = seconds_to_start_a_group(tiny_study(1, 1), Path(folder) / "group")
-    trials = {f"a trial, workers {workers}": course.per_trial() for workers, course in courses.items()}
+    trials = {f"a trial, workers {workers}": timing.per_trial() for workers, timing in timings.items()}
     starts = {
-        f"start to first epoch, workers {workers}": [course.until_first_epoch()] for workers, course in courses.items()
+        f"start to first epoch, workers {workers}": [timing.until_first_epoch()] for workers, timing in timings.items()
     }
     starts["start of a worker group"] = [group]
-    budgets = [Budget(name, statistics.median(seconds), MOST_PER_TRIAL) for name, seconds in trials.items()]
-    budgets.append(Budget("start of a worker group", group, MOST_FOR_A_GROUP))
+    budgets = [PerformanceBudget(name, statistics.median(seconds), MOST_PER_TRIAL) for name, seconds in trials.items()]
+    budgets.append(PerformanceBudget("start of a worker group", group, MOST_FOR_A_GROUP))
     rows = [*rows_of(trials, next(iter(trials)), "seconds"), *rows_of(starts, next(iter(starts)), "seconds")]
-    return Result("overhead", rows, budgets)
+    return BenchmarkResult("overhead", rows, budgets)
 
 
 def tiny_study(workers: int | str, trials: int) -> StudyConfig:
@@ -84,7 +90,7 @@ def tiny_study(workers: int | str, trials: int) -> StudyConfig:
     return StudyConfig.model_validate(settings)
 
 
-def run_study(study: StudyConfig, folder: Path) -> Course:
+def run_study(study: StudyConfig, folder: Path) -> StudyTimings:
     """Runs the command on a study and reads what it left.
 
     Raises:
@@ -102,14 +108,14 @@ def run_study(study: StudyConfig, folder: Path) -> Course:
     )
     if done.returncode:
         raise RuntimeError(f"the study {study.study} ended with exit code {done.returncode}: {done.stderr}")
-    return read_course(folder / study.storage / study.study, started)
+    return read_timings(folder / study.storage / study.study, started)
 
 
-def read_course(folder: Path, started: float) -> Course:
-    """The course of a finished study from its folder: records are written at the end of every epoch."""
+def read_timings(folder: Path, started: float) -> StudyTimings:
+    """The timings of a finished study from its folder: records are written at the end of every epoch."""
     files = sorted(folder.glob("trials/*/records.json"), key=lambda file: file.stat().st_mtime_ns)
     records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    return Course(
+    return StudyTimings(
         started=started,
         ends=[file.stat().st_mtime for file in files],
         # What a frozen trial's origin took to learn is in its sum and was not spent again.

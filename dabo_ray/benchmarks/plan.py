@@ -1,11 +1,11 @@
-"""What the next trial costs: the first hundred of a search, and the last hundred of ten thousand."""
+"""Cost of the next trial: the first hundred of a search, and the last hundred of ten thousand."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 
-from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of
+from dabo_ray.benchmarks.measure import BenchmarkOptions, BenchmarkResult, PerformanceBudget, Row, rows_of
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.planning.plan import Plan
 from dabo_ray.seeds import derive
@@ -16,16 +16,18 @@ COMPARED = 100
 MOST_GROWTH = 2.0
 
 
-def run(options: Options) -> Result:
+def run(options: BenchmarkOptions) -> BenchmarkResult:
     """Runs a search by tpe with asha on a backend that trains nothing; once, since it takes some minutes."""
     seconds = _seconds_of_next(options)
     samples = {f"first {COMPARED}": seconds[:COMPARED], f"last {COMPARED} of {TRIALS}": seconds[-COMPARED:]}
     rows: Sequence[Row] = rows_of(samples, f"first {COMPARED}", "seconds")
     growth = sum(seconds[-COMPARED:]) / sum(seconds[:COMPARED])
-    return Result("plan", rows, [Budget(f"next(), last {COMPARED} over first {COMPARED}", growth, MOST_GROWTH)])
+    return BenchmarkResult(
+        "plan", rows, [PerformanceBudget(f"next(), last {COMPARED} over first {COMPARED}", growth, MOST_GROWTH)]
+    )
 
 
-def _seconds_of_next(options: Options) -> list[float]:
+def _seconds_of_next(options: BenchmarkOptions) -> list[float]:
     study = StudyConfig.model_validate(
         {
             "study": "bench-plan",
@@ -55,7 +57,7 @@ def _seconds_of_next(options: Options) -> list[float]:
         if trial.phase is Phase.SEARCH:
             seconds.append(passed)
             if len(seconds) % COMPARED == 0:
-                options.tell(f"trial {len(seconds)} of {TRIALS}")
+                options.show_progress(f"trial {len(seconds)} of {TRIALS}")
         _train(plan, trial)
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from dabo_ray.benchmarks.measure import Budget, Options, Result, Row, rows_of, time_side_by_side
+from dabo_ray.benchmarks.measure import (
+    BenchmarkOptions,
+    BenchmarkResult,
+    PerformanceBudget,
+    Row,
+    rows_of,
+    time_side_by_side,
+)
 from dabo_ray.benchmarks.subjects import (
     AMORTISED,
     SIZES,
@@ -27,10 +34,10 @@ SWEEP = {
 }
 
 
-def run(options: Options, sizes: Sequence[Size] = SIZES) -> Result:
+def run(options: BenchmarkOptions, sizes: Sequence[Size] = SIZES) -> BenchmarkResult:
     """Every size; the long steps of the sweep over K a third as often as the others."""
     rows: list[Row] = []
-    budgets: list[Budget] = []
+    budgets: list[PerformanceBudget] = []
     rare = replace(options, repeats=max(1, options.repeats // 3))
     for size in sizes:
         training = bilevel_training(size, with_truncation(1), options.device)
@@ -41,13 +48,15 @@ def run(options: Options, sizes: Sequence[Size] = SIZES) -> Result:
         rows += found + sweep[1:]
         ratios = {row.name: row.ratio for row in found}
         if size.network == "resnet18":
-            budgets.append(Budget(f"{size}: {EXACT} / {PLAIN}", ratios[f"{size}: {EXACT}"], EXACT_BUDGET))
-            budgets.append(Budget(f"{size}: {CHEAP} / {PLAIN}", ratios[f"{size}: {CHEAP}"], AMORTISED_BUDGET))
-    return Result("step", rows, budgets)
+            budgets.append(PerformanceBudget(f"{size}: {EXACT} / {PLAIN}", ratios[f"{size}: {EXACT}"], EXACT_BUDGET))
+            budgets.append(
+                PerformanceBudget(f"{size}: {CHEAP} / {PLAIN}", ratios[f"{size}: {CHEAP}"], AMORTISED_BUDGET)
+            )
+    return BenchmarkResult("step", rows, budgets)
 
 
 def _measure(
-    size: Size, cases: dict[str, Callable[[], None]], settings: dict[str, BilevelConfig], options: Options
+    size: Size, cases: dict[str, Callable[[], None]], settings: dict[str, BilevelConfig], options: BenchmarkOptions
 ) -> list[Row]:
     """Rows with seconds per update of the classifier, the plain step first."""
     updates = dict.fromkeys(cases, 1)
@@ -56,7 +65,9 @@ def _measure(
         fill_window(training)
         cases = cases | {name: bilevel_steps(training)}
         updates[name] = bilevel.inner_steps or 1
-    samples = time_side_by_side(cases, replace(options, tell=lambda text: options.tell(f"{size}, {text}")))
+    samples = time_side_by_side(
+        cases, replace(options, show_progress=lambda text: options.show_progress(f"{size}, {text}"))
+    )
     per_update = {
         f"{size}: {name}": [seconds / updates[name] for seconds in values] for name, values in samples.items()
     }

@@ -13,7 +13,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from dabo_ray.augment.functional import to_unit
-from dabo_ray.benchmarks.measure import Options, Result, rows_of, time_side_by_side
+from dabo_ray.benchmarks.measure import BenchmarkOptions, BenchmarkResult, rows_of, time_side_by_side
 from dabo_ray.benchmarks.ray_loader import ray_passes, split
 from dabo_ray.benchmarks.torch_loader import passes
 from dabo_ray.data.decode import Decoder
@@ -30,11 +30,11 @@ PARALLEL = (1, 2)
 """Threads that decode, and worker processes of the DataLoader."""
 
 
-def run(options: Options) -> Result:
+def run(options: BenchmarkOptions) -> BenchmarkResult:
     """Images per second of one shuffled pass, as floating point on the device."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        options.tell(f"writing {NUM_IMAGES} photos")
+        options.show_progress(f"writing {NUM_IMAGES} photos")
         write_images(root / "images")
         cases: dict[str, Callable[[], object]] = {}
         # Pillow resizes here as there: on tensors another algorithm would be compared.
@@ -57,7 +57,7 @@ def run(options: Options) -> Result:
     speeds = {name: [seen / each for each in values] for name, values in seconds.items()}
     groups = [list(speeds)[first : first + 3] for first in range(0, len(speeds), 3)]
     rows = [row for names in groups for row in rows_of({name: speeds[name] for name in names}, names[0], "per_second")]
-    return Result("stream", rows)
+    return BenchmarkResult("stream", rows)
 
 
 def write_images(folder: Path) -> None:

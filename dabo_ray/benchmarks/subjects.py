@@ -1,4 +1,4 @@
-"""What steps are measured on: networks of two sizes with random images, as a study builds them."""
+"""Subjects of the benchmarks of steps: networks of two sizes with random images, as a study builds them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The commands: run a study, rehearse it, list studies; exit codes and signals of a process."""
+"""The commands: run a study, dry-run it, list studies; exit codes and signals of a process."""

@@ -1,4 +1,4 @@
-"""A few batches of every arm in this process, and what the whole study would take by them: the answer to --dry-run."""
+"""Dry run of a study: a few batches of every arm in this process, and what the whole study would take by them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ArmCost:
     peak_memory_mib: float | None
 
 
-def rehearse(study: StudyConfig) -> str:
+def dry_run(study: StudyConfig) -> str:
     """Trains a few batches of every arm and shows what the study would take, over several lines.
 
     Raises:
@@ -70,7 +70,7 @@ def _cost(study: StudyConfig, pools: Pools, method: str, trials: int, device: to
     memory = PeakMemory(device)
     memory.reset()
     trial = Trial(
-        name=f"rehearsal-{method}",
+        name=f"dry-run-{method}",
         phase=Phase.BASELINES,
         arm=method,
         method=_method(study, method),

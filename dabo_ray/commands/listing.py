@@ -1,4 +1,4 @@
-"""The studies under a storage folder, and single trials of them, as the command line shows them."""
+"""Listings for the terminal: the studies under a storage folder, and single trials of them."""
 
 from __future__ import annotations
 

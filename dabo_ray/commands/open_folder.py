@@ -1,4 +1,4 @@
-"""The folder of a study: made once, resumed only with the same settings, held by one driver at a time."""
+"""Folder of a study: made once, resumed only with the same settings, held by one driver at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process of a command: its exit code, and how it ends by Ctrl-C or SIGTERM."""
+"""Process of a command: its exit code, and how it ends by Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 

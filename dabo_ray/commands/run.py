@@ -1,4 +1,4 @@
-"""One start of a study: connects plan, Ray, MLflow, display and report, and leaves all of them closed."""
+"""Driver of a study, for one start: connects plan, Ray, MLflow, display and report, and leaves all of them closed."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Driver:
         finally:
             self.plan.add_wall_seconds(time.monotonic() - start)
         self._report(code)
-        self._tell(code, command)
+        self._print_outcome(code, command)
         return code
 
     def _train(self) -> None:
@@ -106,11 +106,11 @@ class Driver:
                 concurrent = tune.concurrent_trials(self.study.resources, available)
             except ValueError as error:
                 raise ConfigError(str(error)) from None
-            self.plan.ledger.concurrent = concurrent
+            self.plan.budget.concurrent = concurrent
             # From here on Tune looks after Ctrl-C.
             signals.check()
             with progress:
-                tune.run(self.study, tune.Course(self.plan, self.folder, [progress, self.tracker]), concurrent)
+                tune.run(self.study, tune.StudyExecution(self.plan, self.folder, [progress, self.tracker]), concurrent)
 
     def _has_answer(self) -> bool:
         """Whether any arm was scored on test."""
@@ -138,17 +138,15 @@ class Driver:
             self.console.print(f"MLflow did not take everything; --resume logs it again. Missing: {lost}")
         self.summary = summary
 
-    def _tell(self, code: ExitCode, command: Sequence[str]) -> None:
+    def _print_outcome(self, code: ExitCode, command: Sequence[str]) -> None:
         """What the terminal shows at the end."""
         console, folder = self.console, _short(self.folder)
         again = shlex.join([*command, "--resume"])
         console.print()
         if code is ExitCode.FAILED:
-            reason = self.plan.fault or "no trial of the final phase was complete; the report says why"
-            told = (
-                "The study was given up: its first trials all failed." if self.plan.fault else "The study has failed."
-            )
-            console.print(f"{told} Reason: {reason}", soft_wrap=True)
+            reason = self.plan.failure_reason or "no trial of the final phase was complete; the report says why"
+            given_up = "was given up: its first trials all failed" if self.plan.failure_reason else "has failed"
+            console.print(f"The study {given_up}. Reason: {reason}", soft_wrap=True)
             console.print(f"After mending it, remove {folder} and start again.", soft_wrap=True)
             return
         if code is ExitCode.INTERRUPTED:

@@ -1,4 +1,4 @@
-"""The Ray that a study runs on: the one that RAY_ADDRESS names, or a local one that ends with the study."""
+"""Ray cluster that a study runs on: the one that RAY_ADDRESS names, or a local one that ends with the study."""
 
 from __future__ import annotations
 

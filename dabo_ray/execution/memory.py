@@ -1,4 +1,4 @@
-"""How much memory a trial takes."""
+"""Peak memory of a trial."""
 
 from __future__ import annotations
 

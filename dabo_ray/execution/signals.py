@@ -21,19 +21,19 @@ def remembered() -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    tell = sys.unraisablehook
+    hook = sys.unraisablehook
 
-    def tell_of_others(lost: sys.UnraisableHookArgs) -> None:
+    def report_others(lost: sys.UnraisableHookArgs) -> None:
         if not issubclass(lost.exc_type, KeyboardInterrupt):
-            tell(lost)
+            hook(lost)
 
     signal.signal(signal.SIGINT, _interrupt)
-    sys.unraisablehook = tell_of_others
+    sys.unraisablehook = report_others
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.unraisablehook = tell
+        sys.unraisablehook = hook
         _is_asked_for = False
 
 

@@ -1,4 +1,4 @@
-"""A Tune trial: one epoch a step, one process for many trials."""
+"""Tune trainable of a study: an epoch for each of Tune's results, one process for many trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapts the plan to Ray Tune, which executes it: placement, retries, autoscaling."""
+"""Execution of a plan by Ray Tune: placement, retries, autoscaling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from dabo_ray.config.schema import ResourcesConfig, StudyConfig
 from dabo_ray.execution.checkpoint import remove_checkpoints
 from dabo_ray.execution.signals import handler_kept
 from dabo_ray.execution.trial import StudyTrial
-from dabo_ray.planning.plan import Plan, Signal
+from dabo_ray.planning.phases import NoTrial
+from dabo_ray.planning.plan import Plan
 from dabo_ray.storage.layout import StudyFolder
 from dabo_ray.trials import Observer, Outcome, Trial
 
@@ -31,8 +32,8 @@ PROCESS_FAILURES = 2
 _LOG = logging.getLogger("dabo_ray")
 
 
-class Course:
-    """The running study: hands trials from the plan to Tune, and what comes back to the plan and the observers.
+class StudyExecution:
+    """The execution of a study: hands trials from the plan to Tune, and what comes back to the plan and the observers.
 
     Args:
         plan: what to run.
@@ -53,7 +54,7 @@ class Course:
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The config of the next trial, None to wait, or Tune's mark that there are no more."""
         trial = self.plan.next()
-        if trial is Signal.DONE:
+        if trial is NoTrial.DONE:
             return str(Searcher.FINISHED)
         if not isinstance(trial, Trial):
             return None
@@ -88,25 +89,25 @@ class Course:
             observer.trial_ended(result)
 
 
-class _DrivenByCourse:
+class _DrivenByPlan:
     """Tune pickles its searcher and scheduler for `Tuner.restore`, which is not used: the plan has its own memory."""
 
-    course: Course
+    execution: StudyExecution
 
     def __reduce__(self) -> tuple[Any, ...]:
         return object, ()
 
 
-class PlanSearcher(_DrivenByCourse, Searcher):  # type: ignore[misc]
+class PlanSearcher(_DrivenByPlan, Searcher):  # type: ignore[misc]
     """Tune's question for the next trial, answered by the plan."""
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, execution: StudyExecution) -> None:
         super().__init__(metric="outcome", mode="max")
-        self.course = course
+        self.execution = execution
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """See `Course.suggest`."""
-        return self.course.suggest(trial_id)
+        """See `StudyExecution.suggest`."""
+        return self.execution.suggest(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial reached its end, was stopped, failed, or its process was lost too often."""
@@ -114,28 +115,28 @@ class PlanSearcher(_DrivenByCourse, Searcher):  # type: ignore[misc]
             reason = (
                 f"its process was lost {PROCESS_FAILURES + 1} times; see Ray's logs for why (memory is the usual one)"
             )
-            self.course.trial_ended(trial_id, Outcome.FAIL, reason)
+            self.execution.trial_ended(trial_id, Outcome.FAIL, reason)
             return
-        self.course.epoch_ended(trial_id, _record(result))
-        self.course.trial_ended(trial_id, Outcome(result["outcome"]), result["reason"])
+        self.execution.epoch_ended(trial_id, _record(result))
+        self.execution.trial_ended(trial_id, Outcome(result["outcome"]), result["reason"])
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save; see `_DrivenByCourse`."""
+        """Nothing to save; see `_DrivenByPlan`."""
 
     def restore(self, checkpoint_path: str) -> None:
         """See `save`."""
 
 
-class PlanScheduler(_DrivenByCourse, FIFOScheduler):  # type: ignore[misc]
+class PlanScheduler(_DrivenByPlan, FIFOScheduler):  # type: ignore[misc]
     """Tune's question whether a trial goes on, answered by the plan."""
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, execution: StudyExecution) -> None:
         super().__init__()
-        self.course = course
+        self.execution = execution
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stops a trial that the plan has given up."""
-        stop = self.course.epoch_ended(trial.trial_id, _record(result))
+        stop = self.execution.epoch_ended(trial.trial_id, _record(result))
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
 
@@ -172,7 +173,7 @@ def concurrent_trials(resources: ResourcesConfig, available: Mapping[str, float]
     return fitting
 
 
-def run(study: StudyConfig, course: Course, concurrent: int) -> None:
+def run(study: StudyConfig, execution: StudyExecution, concurrent: int) -> None:
     """Runs the study to its end on the Ray that this process is connected to.
 
     Raises:
@@ -183,22 +184,22 @@ def run(study: StudyConfig, course: Course, concurrent: int) -> None:
         needs = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker, TRIAL_RESOURCE: 1}
     else:
         needs = {"CPU": 0, TRIAL_RESOURCE: 1}
-    scratch = course.folder / "tune"
+    scratch = StudyFolder(execution.folder).tune
     # Tune writes an experiment of its own; the plan is the one that is kept.
     shutil.rmtree(scratch, ignore_errors=True)
     tuner = tune.Tuner(
         tune.with_resources(StudyTrial, needs),
         tune_config=tune.TuneConfig(
-            search_alg=PlanSearcher(course),
-            scheduler=PlanScheduler(course),
+            search_alg=PlanSearcher(execution),
+            scheduler=PlanScheduler(execution),
             num_samples=-1,
             max_concurrent_trials=concurrent,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(course.folder),
+            name=scratch.name,
+            storage_path=str(execution.folder),
             failure_config=tune.FailureConfig(max_failures=PROCESS_FAILURES),
             verbose=0,
         ),
@@ -206,7 +207,7 @@ def run(study: StudyConfig, course: Course, concurrent: int) -> None:
     # Tune leaves its handler behind, which would swallow a Ctrl-C while the report is written.
     with handler_kept(signal.SIGINT):
         tuner.fit()
-    if not course.plan.is_done:
+    if not execution.plan.is_done:
         # Tune takes the first Ctrl-C to itself, and returns as if all were done.
         raise KeyboardInterrupt
     shutil.rmtree(scratch, ignore_errors=True)

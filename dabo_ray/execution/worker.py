@@ -1,4 +1,4 @@
-"""What a process does that trains trials: take an order, bring the trial to the epoch asked for, answer."""
+"""Training of trials in a process: an order to bring a trial to an epoch, and the answer to it."""
 
 from __future__ import annotations
 

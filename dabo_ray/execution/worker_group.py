@@ -1,4 +1,4 @@
-"""A Ray Train worker group that stays alive across trials and takes its orders from a mailbox."""
+"""Ray Train worker group that stays alive across trials and takes its orders from a mailbox."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class WorkerGroup:
 
         assert isinstance(resources.workers, int)
         os.environ.update(TRAIN_ENVIRONMENT)
-        _tell_train_where_ray_is()
+        _pass_ray_address_to_train()
         self._mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
         self._error: BaseException | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="dabo-ray-train-")
@@ -208,7 +208,7 @@ class WorkerGroup:
         self._scratch.cleanup()
 
 
-def _tell_train_where_ray_is() -> None:
+def _pass_ray_address_to_train() -> None:
     """Lets Ray Train free the resources of a group whose controller was lost when two Rays run on one machine.
 
     The actor of Train that does so looks for Ray by itself, ends with an error where it finds two, and nothing else

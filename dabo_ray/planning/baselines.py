@@ -1,4 +1,4 @@
-"""The first phase: every baseline, scored on `select`; one that is tuned, in every combination of its settings."""
+"""Baselines phase of a study: every baseline, one that is tuned in every combination of its settings."""
 
 from __future__ import annotations
 

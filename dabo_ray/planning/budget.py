@@ -1,4 +1,4 @@
-"""What a study has used up, what is still to come, and whether one more trial fits into its budget."""
+"""Budget of a study: what its trials have used up, what is still to come, and the limit that one more would exceed."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def own_seconds(metrics: Mapping[str, float]) -> float:
 
 
 @dataclass(frozen=True)
-class Use:
+class Usage:
     """Trials and the seconds that they train."""
 
     trials: int = 0
     seconds: float = 0.0
 
-    def __add__(self, other: Use) -> Use:
-        return Use(self.trials + other.trials, self.seconds + other.seconds)
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.trials + other.trials, self.seconds + other.seconds)
 
-    def __mul__(self, factor: float) -> Use:
-        return Use(self.trials, self.seconds * factor)
+    def __mul__(self, factor: float) -> Usage:
+        return Usage(self.trials, self.seconds * factor)
 
 
 class _Rates(dict[str, float]):
@@ -52,7 +52,7 @@ class _Rates(dict[str, float]):
         return self.total / len(self)
 
 
-class Ledger:
+class BudgetTracker:
     """The budget of a study and what was used of it.
 
     Args:
@@ -87,10 +87,10 @@ class Ledger:
         """A trial has ended."""
         self._running.pop(trial.name, None)
 
-    def cost(self, method: str, epochs: int, origin: str | None = None) -> Use:
+    def cost(self, method: str, epochs: int, origin: str | None = None) -> Usage:
         """What a trial is expected to use: as much per epoch as its origin, or else the mean of its method."""
         known = self._rates[method]
-        return Use(1, epochs * known.get(origin or "", self._mean_rate(method)))
+        return Usage(1, epochs * known.get(origin or "", self._mean_rate(method)))
 
     def _mean_rate(self, method: str) -> float:
         """Seconds per epoch; before any trial of the method, those of the dearest other that is not learned."""
@@ -100,7 +100,7 @@ class Ledger:
         others = [mean for name, mean in means.items() if name != LEARNED]
         return max(others, default=max(means.values(), default=0.0))
 
-    def final_phase(self) -> Use:
+    def final_phase(self) -> Usage:
         """What the whole final phase is expected to use."""
         study = self._study
         final, epochs = study.final, study.classifier.epochs
@@ -109,12 +109,12 @@ class Ledger:
         costs += [self.cost(FROZEN, epochs)] * (final.top if final.frozen else 0)
         return _total(cost for cost in costs for _ in range(final.seeds)) * MARGIN
 
-    def first_settings(self) -> Use:
-        """What it is expected to use to try as many settings as the final phase compares."""
+    def first_candidates(self) -> Usage:
+        """What it is expected to use to try as many candidates as the final phase compares."""
         cost = self.cost(LEARNED, self._study.classifier.epochs)
         return _total(cost for _ in range(self._study.final.top * self._study.search.repeats))
 
-    def limit_reached(self, more: Use, reserve: Use) -> str:
+    def limit_reached(self, more: Usage, reserve: Usage) -> str:
         """The limit that leaves no room for more, in words with its numbers; empty if there is room.
 
         Args:
@@ -122,16 +122,16 @@ class Ledger:
             reserve: to be kept for later phases.
         """
         for key, limit in self._limits().items():
-            used = self._measure(key, Use(len(self._spent), self._total))
+            used = self._measure(key, Usage(len(self._spent), self._total))
             kept = self._to_come(key, reserve)
             if used + self._to_come(key, more) + kept > limit * (1 + 1e-9):
                 words = f", {kept:.3g} kept for later phases" if kept else ""
                 return f"budget.{key} {limit:g} is reached: {used:.3g} used{words}"
         return ""
 
-    def under_way(self) -> Use:
+    def under_way(self) -> Usage:
         """What the running trials are expected to use until they end."""
-        return Use(0, sum(self._left_of(trial) for trial in self._running.values()))
+        return Usage(0, sum(self._left_of(trial) for trial in self._running.values()))
 
     def _left_of(self, trial: Trial) -> float:
         return max(0.0, self.cost(trial.method, trial.epochs, trial.origin).seconds - self._spent[trial.name])
@@ -141,7 +141,7 @@ class Ledger:
         limits = {key: getattr(budget, key) for key in ("trials", "wall_hours", "gpu_hours", "money")}
         return {key: float(limit) for key, limit in limits.items() if limit is not None}
 
-    def _measure(self, key: str, use: Use) -> float:
+    def _measure(self, key: str, use: Usage) -> float:
         if key == "trials":
             return use.trials
         if key == "wall_hours":
@@ -149,12 +149,12 @@ class Ledger:
         hours = gpu_hours(self._study.resources, use.seconds)
         return hours * (self._study.budget.price_per_gpu_hour or 0.0) if key == "money" else hours
 
-    def _to_come(self, key: str, use: Use) -> float:
+    def _to_come(self, key: str, use: Usage) -> float:
         return use.seconds / 3600 / self.concurrent if key == "wall_hours" else self._measure(key, use)
 
 
-def _total(uses: Iterable[Use]) -> Use:
-    total = Use()
+def _total(uses: Iterable[Usage]) -> Usage:
+    total = Usage()
     for use in uses:
         total += use
     return total

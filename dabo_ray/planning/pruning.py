@@ -1,4 +1,4 @@
-"""When a search trial is given up, by Optuna's pruners over an Optuna study in memory."""
+"""Pruning of search trials by Optuna's pruners, over an Optuna study in memory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from dabo_ray.config.schema import StudyConfig
-from dabo_ray.planning.store import STATES, Row
+from dabo_ray.planning.trial_store import STATES, StoredTrial
 from dabo_ray.trials import Outcome
 
 
 class Pruning:
-    """The search trials as a pruner sees them: of each setting the first one alone.
+    """The search trials as a pruner sees them: of each candidate the first one alone.
 
-    Pruners keep a share of settings, each seen once on one same seed. Further seeds are for those that were kept, and
-    measure them. Were they pruned as well, a setting would have to be among the best on every seed by itself instead of
-    by its mean, against rungs where the good ones stand many times.
+    Pruners keep a share of candidates, each seen once on one same seed. Further seeds are for those that were kept, and
+    measure them. Were they pruned as well, a candidate would have to be among the best on every seed by itself instead
+    of by its mean, against rungs where the good ones stand many times.
 
     Args:
         study: the checked study file.
@@ -34,14 +34,14 @@ class Pruning:
         )
         self._ids: dict[str, int] = {}
 
-    def add(self, row: Row) -> None:
+    def add(self, stored: StoredTrial) -> None:
         """Shows the pruner a trial with what was heard of it; its end is told apart. One that goes on is known."""
-        if row.result.trial.origin is not None or row.result.trial.name in self._ids:
+        if stored.result.trial.origin is not None or stored.result.trial.name in self._ids:
             return
         template = optuna.trial.create_trial(
-            state=TrialState.RUNNING, intermediate_values=row.values, system_attrs=row.pruner_notes()
+            state=TrialState.RUNNING, intermediate_values=stored.values, system_attrs=stored.pruner_notes()
         )
-        self._ids[row.result.trial.name] = self._storage.create_new_trial(self._study._study_id, template)
+        self._ids[stored.result.trial.name] = self._storage.create_new_trial(self._study._study_id, template)
 
     def report(self, name: str, epoch: int, accuracy: float) -> None:
         """Shows the pruner an epoch of a running trial."""

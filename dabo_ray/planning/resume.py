@@ -1,4 +1,4 @@
-"""Which settings make two studies the same, so that one may go on where the other stopped."""
+"""Resuming a study: settings that must be as they were, and those that may grow when it is extended."""
 
 from __future__ import annotations
 
@@ -49,22 +49,15 @@ def continued(before: StudyConfig, now: StudyConfig, extended: Iterable[str] = (
     """
     old, new = flat(to_dict(before)), flat(to_dict(now))
     extended = set(extended)
-    problems = {
-        key: f"was {old.get(key)!r}, is {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not key.startswith((*CHANGEABLE, *GROWABLE))
-    }
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    wrong = [key for key in changed if not key.startswith((*CHANGEABLE, *GROWABLE))]
     hint = "Put them back to go on, or use another name (--set study=NAME)"
-    if not problems:
-        problems = {
-            key: f"was {old[key]!r}, is {new[key]!r}"
-            for key in sorted(old.keys() & new.keys())
-            if key.startswith(GROWABLE) and _size(key, old[key]) != _size(key, new[key])
-            if (_size(key, new[key]) < _size(key, old[key])) == (key in extended)
-        }
+    if not wrong:
+        may_grow = [key for key in changed if key.startswith(GROWABLE) and key in old and key in new]
+        wrong = [key for key in may_grow if not _may_change(key, old[key], new[key], is_extended=key in extended)]
         hint = "These may grow: say --extend KEY=VALUE with a value that is not less than before (null: no limit)"
-    if problems:
-        lines = "\n".join(f"  {key}: {text}" for key, text in problems.items())
+    if wrong:
+        lines = "\n".join(f"  {key}: was {old.get(key)!r}, is {new.get(key)!r}" for key in wrong)
         raise ConfigError(
             f"the study {now.study!r} was started with other settings, so its trials would not belong together:\n"
             f"{lines}\n{hint}"
@@ -88,6 +81,15 @@ def check_extensions(keys: Iterable[str]) -> None:
             f"--extend {', '.join(wrong)}: may not change in a study that was started; what may grow: search.trials, "
             "final.top, final.seeds, budget.trials, budget.wall_hours, budget.gpu_hours, budget.money"
         )
+
+
+def _may_change(key: str, old: Any, new: Any, *, is_extended: bool) -> bool:
+    """Whether a study can go on with another value of a key that may grow."""
+    grows, shrinks = _size(key, new) > _size(key, old), _size(key, new) < _size(key, old)
+    if is_extended:
+        return not shrinks
+    # A smaller value in the file is that of before an extension, and the larger one stands.
+    return not grows
 
 
 def _size(key: str, value: Any) -> float:

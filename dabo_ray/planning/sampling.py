@@ -1,7 +1,7 @@
-"""Which setting to try next, by Optuna's samplers: a function of the settings tried so far, with no memory of its own.
+"""Sampling of candidates by Optuna's samplers: a function of those tried so far, with no memory of its own.
 
 So a plan that is opened again proposes what it would have proposed, and the cost of a proposal is bounded by how many
-settings the sampler is shown.
+candidates the sampler observes.
 """
 
 from __future__ import annotations
@@ -14,30 +14,29 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 
 from dabo_ray.config.schema import Choice, FloatRange, IntRange, StudyConfig, in_order
-from dabo_ray.planning.history import as_seen
-from dabo_ray.planning.setting import Setting
+from dabo_ray.planning.candidates import Candidate, as_optuna_trial
 from dabo_ray.seeds import derive
 
 STARTUP = 5
-"""First settings, drawn at random."""
+"""First candidates, drawn at random."""
 
 Entry = IntRange | FloatRange | Choice
 
 
-def propose(study: StudyConfig, number: int, tried: Sequence[Setting], fixed: Mapping[str, Any]) -> Setting:
-    """The setting with a number.
+def propose(study: StudyConfig, number: int, tried: Sequence[Candidate], fixed: Mapping[str, Any]) -> Candidate:
+    """The candidate with a number.
 
     Args:
         study: the checked study file.
-        number: of the setting, from 0.
-        tried: settings before it that the sampler learns from.
+        number: of the candidate, from 0.
+        tried: candidates before it that the sampler learns from.
         fixed: values that are not left to the sampler.
     """
-    # A stream of its own for every setting: one for all would begin again, and repeat itself, with every driver.
+    # A stream of its own for every candidate: one for all would begin again, and repeat itself, with every driver.
     sampler = _sampler(study, derive(study.seed, "sampler", number) % 2**31)
     memory = optuna.create_study(directions=list(study.search.objective.values()), sampler=sampler)
     if study.search.sampler in ("tpe", "gp"):
-        memory.add_trials([as_seen(study, setting) for setting in tried])
+        memory.add_trials([as_optuna_trial(study, candidate) for candidate in tried])
     memory.enqueue_trial(dict(fixed))
     handle = memory.ask()
     values: dict[str, Any] = {}
@@ -45,7 +44,7 @@ def propose(study: StudyConfig, number: int, tried: Sequence[Setting], fixed: Ma
         entry = study.search.space[key]
         if entry.is_drawn(_known(study, values)):
             values[key] = _draw(handle, key, entry, _known(study, values))
-    return Setting(number, values, handle.distributions)
+    return Candidate(number, values, handle.distributions, repeats=study.search.repeats)
 
 
 def grid_of(study: StudyConfig) -> list[dict[str, Any]]:
@@ -62,11 +61,11 @@ def _combinations(study: StudyConfig, keys: Sequence[str], values: dict[str, Any
     if not entry.is_drawn(known):
         yield from _combinations(study, keys[1:], values)
         return
-    for value in _steps(entry, known):
+    for value in _grid_values(entry, known):
         yield from _combinations(study, keys[1:], {**values, key: value})
 
 
-def _steps(entry: Entry, known: Mapping[str, Any]) -> Sequence[Any]:
+def _grid_values(entry: Entry, known: Mapping[str, Any]) -> Sequence[Any]:
     """The values of an entry on a grid."""
     if isinstance(entry, Choice):
         return entry.values

@@ -1,23 +1,23 @@
-"""The trials of a study as they stand: issued, running, left unfinished, suspended, ended."""
+"""States of the trials of a study: issued, running, left unfinished, suspended, ended."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from dabo_ray.planning.store import Row
+from dabo_ray.planning.trial_store import StoredTrial
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 
-class Roster:
+class TrialStates:
     """Where each trial of a study stands; every issued one is in exactly one of the four other places."""
 
     def __init__(self) -> None:
         self.issued: dict[Phase, dict[str, Trial]] = {phase: {} for phase in Phase}
-        self.running: dict[str, Row] = {}
-        self.unfinished: list[Row] = []
+        self.running: dict[str, StoredTrial] = {}
+        self.unfinished: list[StoredTrial] = []
         """Issued by an earlier driver, which did not see their end."""
-        self.suspended: dict[str, Row] = {}
+        self.suspended: dict[str, StoredTrial] = {}
         """Ended by the budget; they go on if there is more of it."""
         self.ended: dict[Phase, dict[str, TrialResult]] = {phase: {} for phase in Phase}
 
@@ -26,20 +26,20 @@ class Roster:
         self.suspended.pop(trial.name, None)
         self.issued[trial.phase][trial.name] = trial
 
-    def start(self, row: Row) -> Trial:
+    def start(self, stored: StoredTrial) -> Trial:
         """Notes that a trial runs."""
-        trial = row.result.trial
+        trial = stored.result.trial
         self.issue(trial)
-        self.running[trial.name] = row
+        self.running[trial.name] = stored
         return trial
 
     def end(self, result: TrialResult) -> None:
         """Notes the end of a trial for good."""
         self.ended[result.trial.phase][result.trial.name] = result
 
-    def runs_before_the_finals(self) -> bool:
+    def runs_before_final(self) -> bool:
         """Whether a baseline or a search trial is running."""
-        return any(row.result.trial.phase is not Phase.FINAL for row in self.running.values())
+        return any(stored.result.trial.phase is not Phase.FINAL for stored in self.running.values())
 
     def reason_if_all_failed(self, at_least: int) -> str:
         """The first reason for failing, if so many trials have ended and all of them failed; empty otherwise."""
@@ -52,20 +52,22 @@ class Roster:
             reason = reason or result.reason
         return reason
 
-    def results(self, finals: Mapping[str, Trial]) -> list[TrialResult]:
+    def results(self, final_trials: Mapping[str, Trial]) -> list[TrialResult]:
         """Every started trial, by phase and in the order of ending; running ones last.
 
         Args:
-            finals: the final trials that count now, by name, under their present arms.
+            final_trials: those that count now, by name, under their present arms.
         """
-        suspended = [row.result for row in self.suspended.values()]
-        shown = [
+        suspended = [stored.result for stored in self.suspended.values()]
+        kept = [
             result
             for result in (*self._all_ended(), *suspended)
-            if result.trial.phase is not Phase.FINAL or result.trial.name in finals
+            if result.trial.phase is not Phase.FINAL or result.trial.name in final_trials
         ]
-        running = [row.result for row in (*self.running.values(), *self.unfinished)]
-        return [replace(result, trial=finals.get(result.trial.name, result.trial)) for result in [*shown, *running]]
+        running = [stored.result for stored in (*self.running.values(), *self.unfinished)]
+        return [
+            replace(result, trial=final_trials.get(result.trial.name, result.trial)) for result in [*kept, *running]
+        ]
 
     def _all_ended(self) -> Iterator[TrialResult]:
         return (result for of_phase in self.ended.values() for result in of_phase.values())

@@ -1,4 +1,4 @@
-"""The table of arms that the terminal shows at the end of a study."""
+"""Table of arms that the terminal shows at the end of a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pictures of a report are, in which order, and how to read each of them."""
+"""Pictures of a report in their order, with captions that say how to read them."""
 
 from __future__ import annotations
 

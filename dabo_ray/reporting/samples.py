@@ -1,4 +1,4 @@
-"""The picture of a trial that shows what its augmentation does: originals beside their augmented versions."""
+"""Sample picture of a trial's augmentation: originals beside their augmented versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTML report of a study, finished or not: one file that needs no network."""
+"""HTML report of a study, finished or not: one file that needs no network."""
 
 from __future__ import annotations
 

@@ -28,6 +28,8 @@ class StudyFolder:
         self.report = path / "report.html"
         self.mlflow_study_id = path / "mlflow_study_id"
         """Identifies the study's runs in MLflow, whatever else bears its name there."""
+        self.tune = path / "tune"
+        """Of Ray Tune, while the study runs."""
         self.trials = path / "trials"
 
     def trial(self, name: str) -> TrialFolder:

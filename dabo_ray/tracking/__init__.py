@@ -1,1 +1,1 @@
-"""What a study leaves behind: MLflow runs, tables, pictures, the report, and what the terminal shows."""
+"""Tracking of a study: its MLflow runs, its progress on the terminal, its provenance."""

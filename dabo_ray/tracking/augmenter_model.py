@@ -1,4 +1,4 @@
-"""A learned augmentation as a model of MLflow. MLflow runs a copy of this file to load one; nothing is pickled.
+"""Learned augmentation as a model of MLflow. MLflow runs a copy of this file to load one; nothing is pickled.
 
 Images in, augmented images out: (N, C, H, W), C = 1 or 3, float32 in [0, 1]; MLflow lets nothing else through.
 """

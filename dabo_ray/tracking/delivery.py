@@ -1,4 +1,4 @@
-"""Hands records to a store that may be slow, away or refuse them, from a thread of its own."""
+"""Delivery of records to a store that may be slow, away or refuse them, by a thread of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study in brief, for the page of its run in MLflow: a text in Markdown, and a few numbers."""
+"""Description of a study for the page of its run in MLflow: a text in Markdown, and a few numbers."""
 
 from __future__ import annotations
 

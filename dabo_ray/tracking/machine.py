@@ -1,4 +1,4 @@
-"""How busy the machine of the driver is."""
+"""System metrics of the machine of the driver."""
 
 from __future__ import annotations
 

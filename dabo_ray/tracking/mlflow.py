@@ -1,4 +1,4 @@
-"""Follows a study and records it in MLflow, from a thread of its own."""
+"""Tracker that follows a study and records it in MLflow, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dabo_ray.tracking.delivery import Delivery
 from dabo_ray.tracking.machine import system_metrics
 from dabo_ray.tracking.mlflow_models import AugmenterModels
 from dabo_ray.tracking.mlflow_runs import RunStatus, StudyRuns
-from dabo_ray.tracking.mlflow_store import Store, now_ms
+from dabo_ray.tracking.mlflow_store import MlflowStore, now_ms
 from dabo_ray.tracking.mlflow_ui import ui_address
 from dabo_ray.trials import LEARNED, Outcome, Phase, Trial, TrialResult
 
@@ -65,7 +65,7 @@ class Tracker:
             os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
             os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self._uri = uri
-        self._store = Store(uri=uri, study=study, study_dir=study_dir, verbose=verbose)
+        self._store = MlflowStore(uri=uri, study=study, study_dir=study_dir, verbose=verbose)
         self._runs = StudyRuns(
             store=self._store,
             description=description,

@@ -1,4 +1,4 @@
-"""What a study has learned, as versions of a registered model in MLflow."""
+"""Registered models in MLflow: a version for each augmenter that a study has learned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dabo_ray.storage.layout import StudyFolder
-from dabo_ray.tracking.mlflow_store import Store
+from dabo_ray.tracking.mlflow_store import MlflowStore
 from dabo_ray.trials import TrialResult
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class AugmenterModels:
     stays loadable whatever becomes of this package, and loading it unpickles nothing.
     """
 
-    store: Store
+    store: MlflowStore
 
     @property
     def name(self) -> str:

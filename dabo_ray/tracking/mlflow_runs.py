@@ -1,4 +1,4 @@
-"""The MLflow runs of one study: an experiment, a parent run, a child run per trial."""
+"""MLflow runs of one study: an experiment, a parent run, a child run per trial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dabo_ray.storage.atomic import write_atomically
 from dabo_ray.storage.layout import StudyFolder, TrialFolder
 from dabo_ray.tracking.description import headline_metrics, links, markdown, plain
-from dabo_ray.tracking.mlflow_store import LAST_METRIC, Store, now_ms
+from dabo_ray.tracking.mlflow_store import LAST_METRIC, MlflowStore, now_ms
 from dabo_ray.tracking.mlflow_ui import run_page, view_page
 from dabo_ray.tracking.mlflow_views import arms_view, search_view, searched
 from dabo_ray.tracking.provenance import UNKNOWN
@@ -52,7 +52,7 @@ class _TrialRun:
 class StudyRuns:
     """The runs of one study in its store. Every call waits for the store, may raise, and may be repeated if it did."""
 
-    store: Store
+    store: MlflowStore
     description: str
     params: Mapping[str, Any]
     provenance: Mapping[str, str]

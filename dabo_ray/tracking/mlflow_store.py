@@ -1,4 +1,4 @@
-"""An MLflow store as this package uses it: one client, quiet, within MLflow's limits. Every call may wait and raise."""
+"""MLflow store as this package uses it: one client, quiet, within MLflow's limits. Every call may wait and raise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAST_METRIC = "seconds"
 
 
 @dataclass(kw_only=True)
-class Store:
+class MlflowStore:
     """The store of one study, and its experiment there."""
 
     uri: str

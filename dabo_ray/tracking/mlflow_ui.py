@@ -1,4 +1,4 @@
-"""Where a person finds a study in the MLflow UI: the command that opens it, and addresses there."""
+"""Addresses of a study in the MLflow UI, and the command that opens it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the terminal shows of a running study."""
+"""Progress of a running study on the terminal."""
 
 from __future__ import annotations
 

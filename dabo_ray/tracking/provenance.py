@@ -1,4 +1,4 @@
-"""Where a study's numbers come from: code, versions, hardware, time. Flat text values without secrets or host names."""
+"""Provenance of a study's numbers: code, versions, hardware, time. Flat text values without secrets or host names."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from dabo_ray.benchmarks import augment
-from dabo_ray.benchmarks.measure import Options
+from dabo_ray.benchmarks.measure import BenchmarkOptions
 
 
 def test_runs_on_a_few_images():
-    result = augment.run(Options(torch.device("cpu"), repeats=1, threads=1), batch=6)
+    result = augment.run(BenchmarkOptions(torch.device("cpu"), repeats=1, threads=1), batch=6)
     cases = [row.name for row in result.rows]
     ours = [case for case in cases if ", kornia" not in case]
     assert ours == [case for name in augment.PAIRS for case in (f"{name}, torchvision", name)]

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from dabo_ray.benchmarks import data
-from dabo_ray.benchmarks.measure import Options
+from dabo_ray.benchmarks.measure import BenchmarkOptions
 
 
 def test_rows_and_budgets(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(data, "DEBIAN_FASHION_MNIST", Path("not-installed"))
     for name, value in (("NUM_IMAGES", 600), ("BATCH", 50), ("NUM_BATCHES", 4), ("PROCESSES", 2), ("WORKERS", (0,))):
         monkeypatch.setattr(data, name, value)
-    result = data.run(Options(torch.device("cpu"), repeats=2, threads=1))
+    result = data.run(BenchmarkOptions(torch.device("cpu"), repeats=2, threads=1))
     assert [row.unit for row in result.rows] == ["per_second", "per_second", "mib", "mib"]
     assert result.rows[2].value == pytest.approx(600 * 28 * 28 / 2**20)
     assert [budget.at_least for budget in result.budgets] == [True, False]

@@ -11,9 +11,9 @@ import torch
 
 from dabo_ray import bench
 from dabo_ray.benchmarks import measure
-from dabo_ray.benchmarks.measure import Budget, Options, Result, Row
+from dabo_ray.benchmarks.measure import BenchmarkOptions, BenchmarkResult, PerformanceBudget, Row
 
-OPTIONS = Options(torch.device("cpu"), repeats=3, threads=1)
+OPTIONS = BenchmarkOptions(torch.device("cpu"), repeats=3, threads=1)
 
 
 def test_ratios_are_taken_within_a_round():
@@ -29,7 +29,7 @@ def test_every_case_is_measured_in_every_round():
     told: list[str] = []
     samples = measure.time_side_by_side(
         {"a": lambda: order.append("a"), "b": lambda: order.append("b")},
-        replace(OPTIONS, tell=told.append),
+        replace(OPTIONS, show_progress=told.append),
         warm_up=1,
     )
     assert order == ["a", "b"] * 4
@@ -40,18 +40,18 @@ def test_every_case_is_measured_in_every_round():
 @pytest.mark.parametrize(
     ("budget", "met"),
     [
-        (Budget("x", 1.0, 1.0), True),
-        (Budget("x", 1.1, 1.0), False),
-        (Budget("x", 12.0, 10.0, at_least=True), True),
-        (Budget("x", 9.0, 10.0, at_least=True), False),
+        (PerformanceBudget("x", 1.0, 1.0), True),
+        (PerformanceBudget("x", 1.1, 1.0), False),
+        (PerformanceBudget("x", 12.0, 10.0, at_least=True), True),
+        (PerformanceBudget("x", 9.0, 10.0, at_least=True), False),
     ],
 )
-def test_budgets(budget: Budget, met: bool):
+def test_budgets(budget: PerformanceBudget, met: bool):
     assert budget.met == met
 
 
 def test_the_file_has_rows_budgets_and_environment(tmp_path: Path):
-    result = Result("step", [Row("plain", "seconds", 0.5, 1.0, 0.1)], [Budget("b", 2.0, 3.0)])
+    result = BenchmarkResult("step", [Row("plain", "seconds", 0.5, 1.0, 0.1)], [PerformanceBudget("b", 2.0, 3.0)])
     measure.write_json(result, OPTIONS, tmp_path / "out.json")
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["rows"] == [{"name": "plain", "seconds": 0.5, "ratio": 1.0, "spread": 0.1}]
@@ -64,8 +64,10 @@ def test_the_file_has_rows_budgets_and_environment(tmp_path: Path):
 def test_the_exit_code_says_whether_budgets_are_met(met: bool, code: int, monkeypatch, capsys):
     class Module:
         @staticmethod
-        def run(options: Options) -> Result:
-            return Result("fake", [Row("plain", "seconds", 1.0, 1.0)], [Budget("b", 1.0, 2.0 if met else 0.5)])
+        def run(options: BenchmarkOptions) -> BenchmarkResult:
+            return BenchmarkResult(
+                "fake", [Row("plain", "seconds", 1.0, 1.0)], [PerformanceBudget("b", 1.0, 2.0 if met else 0.5)]
+            )
 
     monkeypatch.setattr(bench, "SUBJECTS", {"fake": "a stand-in"})
     monkeypatch.setattr("importlib.import_module", lambda name: Module)

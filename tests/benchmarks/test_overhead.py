@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dabo_ray.benchmarks import overhead
-from dabo_ray.benchmarks.measure import Options
+from dabo_ray.benchmarks.measure import BenchmarkOptions
 
 
 def leave_trial(folder: Path, name: str, end: float, records: list[dict[str, float]]) -> None:
@@ -25,9 +25,9 @@ def test_training_is_taken_off(tmp_path: Path) -> None:
     leave_trial(tmp_path, "search-0000", 1022.0, [{"seconds": 2.0}, {"seconds": 6.0}])
     leave_trial(tmp_path, "baseline-none", 1014.0, [{"seconds": 3.0}, {"seconds": 4.0}])
     leave_trial(tmp_path, "final-frozen-1-seed-0", 1025.0, [{"seconds": 8.5, "learning_seconds": 6.0}])
-    course = overhead.read_course(tmp_path, started=1000.0)
-    assert course.per_trial() == [2.0, 0.5]
-    assert course.until_first_epoch() == 13.0
+    timing = overhead.read_timings(tmp_path, started=1000.0)
+    assert timing.per_trial() == [2.0, 0.5]
+    assert timing.until_first_epoch() == 13.0
 
 
 def test_a_study_that_fails_says_why(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_study_that_fails_says_why(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_runs_real_studies() -> None:
     before = os.environ.get("RAY_ADDRESS")
-    result = overhead.run(Options(torch.device("cpu"), repeats=1, threads=1))
+    result = overhead.run(BenchmarkOptions(torch.device("cpu"), repeats=1, threads=1))
     # A study that is started later would look for the Ray of the worker group.
     assert os.environ.get("RAY_ADDRESS") == before
     assert [row.name for row in result.rows] == [

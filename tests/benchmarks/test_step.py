@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dabo_ray.benchmarks import step
-from dabo_ray.benchmarks.measure import Options
+from dabo_ray.benchmarks.measure import BenchmarkOptions
 from dabo_ray.benchmarks.subjects import (
     AMORTISED,
     Size,
@@ -23,7 +23,7 @@ TINY = Size("small_cnn", (1, 8, 8), 4)
 
 
 def test_has_a_row_for_every_case() -> None:
-    result = step.run(Options(CPU, repeats=1, threads=1), [TINY])
+    result = step.run(BenchmarkOptions(CPU, repeats=1, threads=1), [TINY])
     names = [row.name.removeprefix(f"{TINY}: ") for row in result.rows]
     assert names == ["plain SGD", "published", "exact K = 1", "amortised", *step.SWEEP]
     assert all(row.value > 0 and row.ratio > 0 for row in result.rows)
@@ -32,7 +32,7 @@ def test_has_a_row_for_every_case() -> None:
 
 def test_promises_are_made_for_resnet18(monkeypatch) -> None:
     monkeypatch.setattr(step, "SWEEP", {})
-    result = step.run(Options(CPU, repeats=1, threads=1), [Size("resnet18", (3, 8, 8), 4)])
+    result = step.run(BenchmarkOptions(CPU, repeats=1, threads=1), [Size("resnet18", (3, 8, 8), 4)])
     assert [budget.budget for budget in result.budgets] == [3.6, 1.3]
 
 

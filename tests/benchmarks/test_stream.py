@@ -10,7 +10,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from dabo_ray.benchmarks import stream
-from dabo_ray.benchmarks.measure import Options
+from dabo_ray.benchmarks.measure import BenchmarkOptions
 from dabo_ray.data.sources import Reading, load
 
 
@@ -23,7 +23,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_tiny")
 def test_a_row_for_each_way_and_number_of_threads(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stream, "PARALLEL", (1,))
-    result = stream.run(Options(torch.device("cpu"), repeats=2, threads=1))
+    result = stream.run(BenchmarkOptions(torch.device("cpu"), repeats=2, threads=1))
     assert [row.unit for row in result.rows] == ["per_second"] * 3
     assert result.rows[0].ratio == 1
     assert torch.get_num_threads() == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dabo_ray.commands.dry_run import rehearse
+from dabo_ray.commands.dry_run import dry_run
 
 
 def test_every_arm_is_tried(make_study):
@@ -12,7 +12,7 @@ def test_every_arm_is_tried(make_study):
         "final={top: 2, seeds: 3}",
         "bilevel.inner_steps=3",
     )
-    told = rehearse(study).splitlines()
+    told = dry_run(study).splitlines()
     counts = {line.split()[0]: int(line.split()[1]) for line in told[1:5]}
     assert counts == {"none": 4, "flip": 5, "learned": 5 + 2 * 3, "frozen": 6}
     assert told[5].startswith("in all: ") and "worker-hours" in told[5]

@@ -11,7 +11,8 @@ from dabo_ray.commands.listing import list_studies, show_trial
 from dabo_ray.commands.open_folder import held_folder
 from dabo_ray.config.errors import ConfigError
 from dabo_ray.config.schema import StudyConfig
-from dabo_ray.planning.plan import Plan, Signal
+from dabo_ray.planning.phases import NoTrial
+from dabo_ray.planning.plan import Plan
 from dabo_ray.trials import Outcome, Phase, Trial
 
 StudyMaker = Callable[..., StudyConfig]
@@ -22,7 +23,7 @@ def begin(study: StudyConfig, trials: int = 99) -> None:
     with held_folder(study, "", resume=False) as (folder, _):
         plan = Plan(study, f"sqlite:///{folder}/plan.db")
         for _ in range(trials):
-            if (trial := plan.next()) is Signal.DONE:
+            if (trial := plan.next()) is NoTrial.DONE:
                 break
             assert isinstance(trial, Trial)
             key = "test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy"

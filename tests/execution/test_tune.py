@@ -71,9 +71,9 @@ def run(study: StudyConfig, folder: Path, on_epoch: Heard | None = None) -> Witn
     """Runs a study to its end and looks that nothing is left of it in Ray."""
     folder.mkdir(parents=True)
     witness = Witness(on_epoch)
-    course = tune.Course(Plan(study, f"sqlite:///{folder / 'plan.db'}"), folder, [witness])
+    execution = tune.StudyExecution(Plan(study, f"sqlite:///{folder / 'plan.db'}"), folder, [witness])
     heard = signal.getsignal(signal.SIGINT)
-    tune.run(study, course, tune.concurrent_trials(study.resources, {"CPU": 2.0}))
+    tune.run(study, execution, tune.concurrent_trials(study.resources, {"CPU": 2.0}))
     assert signal.getsignal(signal.SIGINT) is heard
     assert sorted(witness.started) == sorted(witness.ended)
     assert states_of_placement_groups() <= {"REMOVED"}
@@ -150,21 +150,21 @@ def test_a_trial_that_does_not_fit_is_refused():
 def test_trials_find_the_data_from_the_folders_that_they_run_in(make_study, tmp_path, monkeypatch):
     """`data.root: data` is meant as seen from where the study was started."""
     monkeypatch.chdir(tmp_path)
-    course = tune.Course(Plan(make_study("data={name: cifar10, root: data}"), "sqlite://"), tmp_path, [])
-    config = course.suggest("a")
+    execution = tune.StudyExecution(Plan(make_study("data={name: cifar10, root: data}"), "sqlite://"), tmp_path, [])
+    config = execution.suggest("a")
     assert isinstance(config, dict)
     assert StudyConfig.model_validate_json(config["study"]).data.root == str(tmp_path / "data")
 
 
 def test_an_epoch_that_was_heard_before_is_passed_over(make_study, tmp_path):
     witness = Witness()
-    course = tune.Course(Plan(make_study(), "sqlite://"), tmp_path, [witness])
-    config = course.suggest("a")
+    execution = tune.StudyExecution(Plan(make_study(), "sqlite://"), tmp_path, [witness])
+    config = execution.suggest("a")
     assert isinstance(config, dict)
-    course.epoch_ended("a", {"epoch": 1.0, "select_accuracy": 50.0})
-    course.epoch_ended("a", {"epoch": 1.0, "select_accuracy": 50.0})
-    course.epoch_ended("a", {})
-    course.trial_ended("a", Outcome.COMPLETE, "")
+    execution.epoch_ended("a", {"epoch": 1.0, "select_accuracy": 50.0})
+    execution.epoch_ended("a", {"epoch": 1.0, "select_accuracy": 50.0})
+    execution.epoch_ended("a", {})
+    execution.trial_ended("a", Outcome.COMPLETE, "")
     assert [record["epoch"] for record in witness.records["baseline-none"]] == [1.0]
     assert witness.ended["baseline-none"].outcome is Outcome.COMPLETE
 

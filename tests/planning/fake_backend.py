@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import optuna
 
 from dabo_ray.config.schema import SearchConfig, StudyConfig
-from dabo_ray.planning.plan import Plan, Signal
+from dabo_ray.planning.phases import NoTrial
+from dabo_ray.planning.plan import Plan
 from dabo_ray.seeds import derive
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
@@ -104,7 +105,7 @@ class Backend:
         while isinstance(trial := self._call(self.plan.next), Trial):
             self.issued.append(trial)
             self.ended.append(self._run_trial(trial))
-        assert trial is Signal.DONE
+        assert trial is NoTrial.DONE
         return self
 
     def _call(self, function: Callable[..., T], *arguments: Any) -> T:

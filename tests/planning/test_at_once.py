@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dabo_ray.config.schema import StudyConfig
-from dabo_ray.planning.plan import Plan, Signal
+from dabo_ray.planning.phases import NoTrial
+from dabo_ray.planning.plan import Plan
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 from tests.planning.fake_backend import SECONDS, hashed_score, study_with, summary_of, url_in
 
@@ -65,7 +66,7 @@ class Driver:
             if self.chance.random() < 0.03:
                 plan, running = Plan(study, self.url), {}
             trial = plan.next() if len(running) < self.at_once else None
-            if trial is Signal.DONE:
+            if trial is NoTrial.DONE:
                 assert not running
                 return plan
             if isinstance(trial, Trial):
@@ -141,5 +142,5 @@ def check(study: StudyConfig, driver: Driver) -> None:
     assert len({trial.seed for trial in finals}) <= study.final.seeds
     assert len({(trial.arm, trial.seed) for trial in finals}) == len(finals)
     again = Plan(study, driver.url)
-    assert again.next() is Signal.DONE
+    assert again.next() is NoTrial.DONE
     assert summary_of(again.results()) == summary_of(results)

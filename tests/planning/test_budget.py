@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dabo_ray.config.schema import ResourcesConfig, StudyConfig
 from dabo_ray.planning.baselines import baseline_trials
-from dabo_ray.planning.budget import Ledger, gpu_hours
+from dabo_ray.planning.budget import BudgetTracker, gpu_hours
 from dabo_ray.planning.plan import Plan
 from dabo_ray.trials import Outcome, Phase
 from tests.planning.fake_backend import SECONDS, Backend, hashed_score, study_with, summary_of, url_in
@@ -49,10 +49,10 @@ def test_a_label_does_not_change_what_a_baseline_is_expected_to_use():
     expected = []
     for label in ("random_augmenter", "untrained"):
         study = study_with(baselines=["none", {"name": "random_augmenter", "label": label}])
-        ledger = Ledger(study, lambda: 0.0)
+        budget = BudgetTracker(study, lambda: 0.0)
         for trial in baseline_trials(study):
-            ledger.note(trial, {"epoch": 1.0, "seconds": 10.0 if trial.arm == "none" else 1.0})
-        expected.append(ledger.final_phase())
+            budget.note(trial, {"epoch": 1.0, "seconds": 10.0 if trial.arm == "none" else 1.0})
+        expected.append(budget.final_phase())
     assert expected[0] == expected[1]
 
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dabo_ray.config.schema import StudyConfig
-from dabo_ray.planning.plan import Plan, Signal
+from dabo_ray.planning.phases import NoTrial
+from dabo_ray.planning.plan import Plan
 from dabo_ray.seeds import derive
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 from tests.planning.fake_backend import SECONDS, Backend, Killed, study_with, summary_of, url_in
@@ -84,7 +85,7 @@ def test_any_study(tmp_path_factory: pytest.TempPathFactory, study: StudyConfig,
             continue
     Priced(study, url, score, trained).run()
     again = Plan(study, url)
-    assert again.next() is Signal.DONE
+    assert again.next() is NoTrial.DONE
     assert summary_of(again.results()) == summary_of(results)
 
 
@@ -104,7 +105,7 @@ def check(study: StudyConfig, results: list[TrialResult], backend: Backend) -> N
     assert len(set.union(*seeds.values())) == sum(map(len, seeds.values())), "a seed of two phases"
     assert all(r.outcome is not Outcome.PRUNED for phase in (Phase.BASELINES, Phase.FINAL) for r in by_phase[phase])
     check_search(study, by_phase[Phase.SEARCH])
-    if not backend.plan.fault and not backend.plan.budget_note:
+    if not backend.plan.failure_reason and not backend.plan.budget_note:
         check_finals(study, by_phase)
 
 

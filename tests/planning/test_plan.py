@@ -20,7 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from dabo_ray.config.addresses import database_url
 from dabo_ray.config.key_paths import to_dict
 from dabo_ray.config.schema import StudyConfig
-from dabo_ray.planning.plan import Plan, Signal, read_results
+from dabo_ray.planning.phases import NoTrial
+from dabo_ray.planning.plan import Plan, read_results
 from dabo_ray.trials import Outcome, Phase, Trial
 from tests.planning.fake_backend import (
     DIVERGED,
@@ -155,7 +156,7 @@ def test_without_finalists_there_is_no_search(tmp_path):
 def test_finals_wait_for_the_last_search(tmp_path):
     plan = Plan(study_with(trials=2, pruner={"name": "none"}), url_in(tmp_path))
     trials = [plan.next() for _ in range(4)]
-    assert plan.next() is Signal.WAIT
+    assert plan.next() is NoTrial.WAIT
     for trial in trials:
         assert isinstance(trial, Trial)
         plan.finish(trial.name, Outcome.COMPLETE, {"epoch": 4, "select_accuracy": 90.0})
@@ -193,7 +194,7 @@ def final_phase_of(study: StudyConfig, folder: Path) -> tuple[Plan, list[Trial]]
         else:
             seconds = 3.0 if trial.method == "learned" else 1.0
             plan.finish(trial.name, Outcome.COMPLETE, {"epoch": 4, "select_accuracy": 90.0, "seconds": seconds})
-    assert trial is Signal.WAIT
+    assert trial is NoTrial.WAIT
     return plan, trials
 
 
@@ -204,7 +205,7 @@ def test_a_frozen_trial_waits_for_its_own_online_trial_alone(tmp_path):
     frozen = plan.next()
     assert isinstance(frozen, Trial)
     assert frozen.name == "final-frozen-2-seed-1"
-    assert plan.next() is Signal.WAIT
+    assert plan.next() is NoTrial.WAIT
 
 
 def test_what_failed_to_learn_is_not_frozen(tmp_path):
@@ -219,7 +220,7 @@ def test_what_failed_to_learn_is_not_frozen(tmp_path):
     for trial in frozen:
         assert isinstance(trial, Trial)
         plan.finish(trial.name, Outcome.COMPLETE, {"test_accuracy": 90.0})
-    assert plan.next() is Signal.DONE
+    assert plan.next() is NoTrial.DONE
 
 
 def test_without_frozen_arms(tmp_path):
@@ -284,7 +285,7 @@ def test_a_failed_baseline_has_no_finals(tmp_path):
 def test_when_all_searches_fail_the_baselines_are_compared(tmp_path):
     backend = Backend(study_with(), url_in(tmp_path), failing("search")).run()
     assert {trial.arm for trial in backend.issued if trial.phase is Phase.FINAL} == {"none", "flip"}
-    assert backend.plan.fault == ""
+    assert backend.plan.failure_reason == ""
 
 
 def test_with_fewer_complete_searches_than_finalists(tmp_path):
@@ -299,7 +300,7 @@ def test_with_fewer_complete_searches_than_finalists(tmp_path):
 def test_three_failures_and_nothing_else_end_the_study(tmp_path):
     backend = Backend(study_with(), url_in(tmp_path), failing("")).run()
     assert len(backend.issued) == 3
-    assert backend.plan.fault == DIVERGED
+    assert backend.plan.failure_reason == DIVERGED
 
 
 def test_a_study_of_two_trials_that_both_fail_is_given_up(tmp_path):
@@ -307,7 +308,7 @@ def test_a_study_of_two_trials_that_both_fail_is_given_up(tmp_path):
         study_with(baselines=["none"], trials=1, final={"top": 1, "seeds": 2}), url_in(tmp_path), failing("")
     ).run()
     assert len(backend.issued) == 2
-    assert backend.plan.fault == DIVERGED
+    assert backend.plan.failure_reason == DIVERGED
 
 
 @pytest.mark.slow
@@ -317,13 +318,13 @@ def test_a_study_stays_given_up_when_hundreds_of_running_trials_fail(tmp_path):
     for trial in trials:
         assert isinstance(trial, Trial)
         plan.finish(trial.name, Outcome.FAIL, {}, DIVERGED)
-    assert plan.next() is Signal.DONE
-    assert plan.fault == DIVERGED
+    assert plan.next() is NoTrial.DONE
+    assert plan.failure_reason == DIVERGED
 
 
 def test_one_success_keeps_the_study_going(tmp_path):
     backend = Backend(study_with(), url_in(tmp_path), failing("baseline-flip", "search-0000", "search-0001")).run()
-    assert backend.plan.fault == ""
+    assert backend.plan.failure_reason == ""
     assert Counter(trial.phase for trial in backend.issued)[Phase.SEARCH] == 6
 
 
@@ -333,7 +334,7 @@ def test_a_given_up_study_waits_for_what_runs(tmp_path):
     for trial in trials[:3]:
         assert isinstance(trial, Trial)
         plan.finish(trial.name, Outcome.FAIL, {}, DIVERGED)
-    assert plan.next() is Signal.WAIT
+    assert plan.next() is NoTrial.WAIT
     assert isinstance(trials[3], Trial)
     plan.finish(trials[3].name, Outcome.COMPLETE, {"epoch": 4, "select_accuracy": 90.0})
     assert isinstance(plan.next(), Trial)  # the fault lay in the trials after all
@@ -463,9 +464,9 @@ class InterruptedStudy(RuleBasedStateMachine):
     @rule()
     def next_trial(self) -> None:
         trial = self.plan.next()
-        if trial is Signal.DONE:
+        if trial is NoTrial.DONE:
             assert not self.running
-            assert len(self.ended) == sum(self.plan.planned(phase) for phase in Phase) or self.plan.fault
+            assert len(self.ended) == sum(self.plan.planned(phase) for phase in Phase) or self.plan.failure_reason
         if isinstance(trial, Trial):
             assert trial.name not in self.running
             assert trial.name not in self.ended

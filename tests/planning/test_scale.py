@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from dabo_ray.planning.plan import Plan, Signal
+from dabo_ray.planning.phases import NoTrial
+from dabo_ray.planning.plan import Plan
 from dabo_ray.trials import Outcome, Phase, Trial
 from tests.planning.fake_backend import Backend, hashed_score, study_with, summary_of, url_in
 
@@ -53,7 +54,7 @@ def test_what_holds_of_every_study(tmp_path, settings, sampler):
     assert len(set.union(*seeds.values())) == 2 + settings + 4
 
     again = Plan(study, url_in(tmp_path))
-    assert again.next() is Signal.DONE
+    assert again.next() is NoTrial.DONE
     assert summary_of(again.results()) == summary_of(results)
 
 

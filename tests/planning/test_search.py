@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from dabo_ray.config.schema import StudyConfig
-from dabo_ray.planning.history import SHOWN_BEST, SHOWN_LATEST, Tried
+from dabo_ray.planning.candidates import BEST_OBSERVED, LATEST_OBSERVED, Candidate, Candidates
 from dabo_ray.planning.plan import Plan
 from dabo_ray.planning.sampling import grid_of, propose
-from dabo_ray.planning.setting import Setting
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 from tests.planning.fake_backend import Backend, hashed_score, study_with, summary_of, url_in
 
@@ -172,7 +171,7 @@ def test_what_breaks_a_constraint_is_not_chosen_and_is_avoided(tmp_path, sampler
 
 
 def by_setting(trial: Trial, epoch: int) -> float:
-    """The same for all seeds of a setting but for a little."""
+    """The same for all seeds of a candidate but for a little."""
     return 50.0 + 5 * math.log(trial.settings.get("augmenter.lr", 1.0)) + trial.seed % 7 / 10
 
 
@@ -239,45 +238,45 @@ def test_hyperband_prunes(tmp_path):
 def test_trials_that_run_at_once_do_not_crowd():
     """With what runs in sight, the next settings keep apart; without, they draw near to the best one."""
     study = study_with(space={"augmenter.lr": {"float": [0.0, 1.0]}}, sampler="tpe", seed=5)
-    tried: list[Setting] = []
+    tried: list[Candidate] = []
     for number in range(12):
         tried.append(ended(propose(study, number, tried, {}), lambda lr: 90 - 100 * (lr - 0.5) ** 2))
     alone = [propose(study, number, tried, {}).values["augmenter.lr"] for number in range(12, 20)]
     running = list(tried)
     for number in range(12, 20):
         running.append(propose(study, number, running, {}))
-    together = [setting.values["augmenter.lr"] for setting in running[12:]]
+    together = [candidate.values["augmenter.lr"] for candidate in running[12:]]
     assert np.ptp(together) > np.ptp(alone)
     assert len(set(together)) == 8
 
 
-def ended(setting: Setting, accuracy: Any) -> Setting:
+def ended(candidate: Candidate, accuracy: Any) -> Candidate:
     trial = Trial(name="t", phase=Phase.SEARCH, arm="", method="learned", seed=0, epochs=4)
-    metrics = {"epoch": 4.0, "select_accuracy": accuracy(setting.values["augmenter.lr"])}
-    setting.add(TrialResult(trial=trial, outcome=Outcome.COMPLETE, metrics=metrics), {})
-    return setting
+    metrics = {"epoch": 4.0, "select_accuracy": accuracy(candidate.values["augmenter.lr"])}
+    candidate.add(TrialResult(trial=trial, outcome=Outcome.COMPLETE, metrics=metrics), {})
+    return candidate
 
 
 def test_of_many_settings_the_sampler_sees_the_best_and_the_latest():
     study: StudyConfig = study_with(space={"augmenter.lr": {"float": [0.0, 1.0]}}, sampler="tpe")
     tried = [
-        ended(Setting(n, {"augmenter.lr": n / 1000}, propose(study, 0, [], {}).distributions), lambda lr: -lr)
+        ended(Candidate(n, {"augmenter.lr": n / 1000}, propose(study, 0, [], {}).distributions), lambda lr: -lr)
         for n in range(1000)
     ]
-    numbers = [setting.number for setting in Tried(tried).shown(study)]
-    assert numbers == [*range(SHOWN_BEST), *range(1000 - SHOWN_LATEST, 1000)]
+    numbers = [candidate.number for candidate in Candidates(tried).observed(study)]
+    assert numbers == [*range(BEST_OBSERVED), *range(1000 - LATEST_OBSERVED, 1000)]
 
 
 def test_the_best_are_found_whenever_settings_end():
     """Beside a look at all of them; some end long after later ones."""
     study, rng = study_with(), np.random.default_rng(0)
-    tried, running = Tried(), list[Setting]()
+    tried, running = Candidates(), list[Candidate]()
     for number in range(400):
-        tried.append(Setting(number, {"augmenter.lr": float(rng.integers(50))}, {}))
+        tried.append(Candidate(number, {"augmenter.lr": float(rng.integers(50))}, {}))
         running.append(tried[-1])
         while running and rng.random() < 0.6:
             ended(running.pop(rng.integers(len(running))), lambda lr: lr)
-        latest = tried[-SHOWN_LATEST:]
-        judged = [setting for setting in tried[:-SHOWN_LATEST] if setting.accuracy is not None]
-        best = sorted(judged, key=lambda setting: (-(setting.accuracy or 0), setting.number))[:SHOWN_BEST]
-        assert tried.shown(study) == [*sorted(best, key=lambda setting: setting.number), *latest]
+        latest = tried[-LATEST_OBSERVED:]
+        judged = [candidate for candidate in tried[:-LATEST_OBSERVED] if candidate.accuracy is not None]
+        best = sorted(judged, key=lambda candidate: (-(candidate.accuracy or 0), candidate.number))[:BEST_OBSERVED]
+        assert tried.observed(study) == [*sorted(best, key=lambda candidate: candidate.number), *latest]

@@ -23,7 +23,7 @@ from dabo_ray.analysis.results import summarize
 from dabo_ray.augment import export
 from dabo_ray.augment.affine import AffineAugmenter
 from dabo_ray.tracking.mlflow import Tracker
-from dabo_ray.tracking.mlflow_store import Store
+from dabo_ray.tracking.mlflow_store import MlflowStore
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 
@@ -31,7 +31,7 @@ from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store for all tests, made by ours in a folder that does not exist yet; shared, since that takes seconds."""
     folder = tmp_path_factory.mktemp("mlflow")
-    made = Store(uri=f"sqlite:///{folder}/runs/mlflow.db", study="any", study_dir=folder, verbose=False)
+    made = MlflowStore(uri=f"sqlite:///{folder}/runs/mlflow.db", study="any", study_dir=folder, verbose=False)
     assert made.answers()
     return made.uri
 
@@ -417,7 +417,7 @@ def test_first_openings_of_a_database_take_turns(study: str, tmp_path: Path, mon
 
     monkeypatch.setattr("mlflow.MlflowClient", SlowClient)
     uri = f"sqlite:///{tmp_path}/runs/mlflow.db"
-    stores = [Store(uri=uri, study=study, study_dir=tmp_path, verbose=False) for _ in range(3)]
+    stores = [MlflowStore(uri=uri, study=study, study_dir=tmp_path, verbose=False) for _ in range(3)]
     with ThreadPoolExecutor(3) as threads:
         clients = list(threads.map(lambda store: store.client, stores))
     assert len({id(client) for client in clients}) == 3

@@ -1,4 +1,4 @@
-"""What all figures of a report share: size, colours, axes, legends, and the way into the page."""
+"""Drawing shared by all figures of a report: size, colours, axes, legends, and the way into the page."""
 
 from __future__ import annotations
 

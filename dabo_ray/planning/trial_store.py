@@ -1,4 +1,4 @@
-"""What the plan knows, kept in an Optuna storage: one study per phase, one row per trial, written whole."""
+"""Store of a plan's trials in an Optuna storage: an Optuna study for each phase, an Optuna trial for each trial."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OtherStudyError(Exception):
 
 
 @dataclass
-class Row:
+class StoredTrial:
     """A trial as it is kept."""
 
     id: int
@@ -62,8 +62,8 @@ class Row:
         return {key: value for key, value in self.notes.items() if key not in (SUSPENDED, GIVEN_UP)}
 
 
-class Store:
-    """The rows of one study. Holds nothing in memory; every call is one transaction or a few.
+class TrialStore:
+    """The trials of one study. Holds nothing in memory; every call is one transaction or a few.
 
     Args:
         study: the checked study file.
@@ -82,7 +82,7 @@ class Store:
             self._ids = {phase: self._open(f"{study.study}/{phase}") for phase in Phase}
             if not only_read:
                 self._check_same(digest(study))
-            self.rows = self._rows()
+            self.trials = self._load()
         # A damaged database, and a URL that is none, show themselves in many ways.
         except OtherStudyError:
             raise ValueError(
@@ -105,16 +105,18 @@ class Store:
         elif kept != settings:
             raise OtherStudyError
 
-    def _rows(self) -> list[Row]:
+    def _load(self) -> list[StoredTrial]:
         """Each trial in the order of the first time that it was issued, as it stood the last time."""
-        latest: dict[str, Row] = {}
+        latest: dict[str, StoredTrial] = {}
         for phase in Phase:
             for frozen in self._storage.get_all_trials(self._ids[phase], deepcopy=False):
-                row = _row(frozen)
-                latest[row.result.trial.name] = row
+                stored = _stored_trial(frozen)
+                latest[stored.result.trial.name] = stored
         return list(latest.values())
 
-    def create(self, trial: Trial, number: int | None = None, distributions: Distributions | None = None) -> Row:
+    def create(
+        self, trial: Trial, number: int | None = None, distributions: Distributions | None = None
+    ) -> StoredTrial:
         """A new running trial, in one transaction: there is none of which only a part was written."""
         distributions = distributions or {}
         template = optuna.trial.create_trial(
@@ -124,43 +126,43 @@ class Store:
             user_attrs={"trial": trial.to_dict(), "number": number},
         )
         created = self._storage.create_new_trial(self._ids[trial.phase], template)
-        return Row(created, TrialResult(trial=trial, outcome=Outcome.RUNNING), number, distributions)
+        return StoredTrial(created, TrialResult(trial=trial, outcome=Outcome.RUNNING), number, distributions)
 
-    def create_again(self, row: Row) -> Row:
+    def create_again(self, stored: StoredTrial) -> StoredTrial:
         """A running trial in place of one that was suspended, with what was heard of that."""
-        again = self.create(row.result.trial, row.number, row.distributions)
-        for epoch, value in row.values.items():
+        again = self.create(stored.result.trial, stored.number, stored.distributions)
+        for epoch, value in stored.values.items():
             self.report(again, epoch, value)
-        for key, value in row.pruner_notes().items():
+        for key, value in stored.pruner_notes().items():
             self.note(again, key, value)
         return again
 
-    def report(self, row: Row, epoch: int, value: float) -> None:
+    def report(self, stored: StoredTrial, epoch: int, value: float) -> None:
         """Keeps the select accuracy of an epoch."""
-        row.values[epoch] = value
-        self._storage.set_trial_intermediate_value(row.id, epoch, value)
+        stored.values[epoch] = value
+        self._storage.set_trial_intermediate_value(stored.id, epoch, value)
 
-    def note(self, row: Row, key: str, value: Any) -> None:
+    def note(self, stored: StoredTrial, key: str, value: Any) -> None:
         """Keeps something about a running trial."""
-        row.notes[key] = value
-        self._storage.set_trial_system_attr(row.id, key, value)
+        stored.notes[key] = value
+        self._storage.set_trial_system_attr(stored.id, key, value)
 
-    def finish(self, row: Row, result: TrialResult, value: float | None) -> None:
+    def finish(self, stored: StoredTrial, result: TrialResult, value: float | None) -> None:
         """Ends a running trial for good.
 
         Args:
-            row: of the trial.
+            stored: of the trial.
             result: how it ended.
             value: what it is judged by, for a complete trial.
         """
-        self._storage.set_trial_user_attr(row.id, "metrics", dict(result.metrics))
-        self._storage.set_trial_user_attr(row.id, "reason", result.reason)
-        if result.outcome is Outcome.PRUNED and row.values:
+        self._storage.set_trial_user_attr(stored.id, "metrics", dict(result.metrics))
+        self._storage.set_trial_user_attr(stored.id, "reason", result.reason)
+        if result.outcome is Outcome.PRUNED and stored.values:
             # As Optuna itself does.
-            value = row.values[max(row.values)]
+            value = stored.values[max(stored.values)]
         values = None if value is None else [value]
-        self._storage.set_trial_state_values(row.id, STATES[result.outcome], values)
-        row.result = result
+        self._storage.set_trial_state_values(stored.id, STATES[result.outcome], values)
+        stored.result = result
 
     def closed_phases(self) -> dict[Phase, str]:
         """Phases that the budget, as it is now, has ended early, and in which words."""
@@ -181,7 +183,7 @@ class Store:
         self._storage.set_study_user_attr(self._ids[Phase.SEARCH], key, value)
 
 
-def _row(frozen: FrozenTrial) -> Row:
+def _stored_trial(frozen: FrozenTrial) -> StoredTrial:
     attributes = frozen.user_attrs
     result = TrialResult(
         trial=Trial.from_dict(attributes["trial"]),
@@ -189,7 +191,7 @@ def _row(frozen: FrozenTrial) -> Row:
         reason=attributes.get("reason", ""),
         metrics=attributes.get("metrics", {}),
     )
-    return Row(
+    return StoredTrial(
         id=frozen._trial_id,
         result=result,
         number=attributes["number"],
