@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from dabo_ray.commands.process import ExitCode, exit_code_of
+from dabo_ray.reporting.terminal_table import Justify, make_table, print_table
 
 SUBJECTS: dict[str, str] = {
     "augment": "batched augmentation against torchvision's image by image, and kornia's",
@@ -90,13 +90,13 @@ def _show(result: object) -> None:
     from dabo_ray.benchmarks.measure import BenchmarkResult
 
     assert isinstance(result, BenchmarkResult)
-    table = Table(title=f"bench {result.what}", title_justify="left")
-    for heading in ("case", "median", "ratio", "spread"):
-        table.add_column(heading, justify="left" if heading == "case" else "right")
-    for row in result.rows:
-        table.add_row(row.name, _FORMATS[row.unit].format(row.value), f"{row.ratio:.2f}", f"{100 * row.spread:.0f} %")
+    rows = [
+        (row.name, _FORMATS[row.unit].format(row.value), f"{row.ratio:.2f}", f"{100 * row.spread:.0f} %")
+        for row in result.rows
+    ]
+    columns: dict[str, Justify] = {"case": "left", "median": "right", "ratio": "right", "spread": "right"}
     console = Console()
-    console.print(table)
+    print_table(make_table(columns, rows, title=f"bench {result.what}"), console)
     for budget in result.budgets:
         sign = ">=" if budget.at_least else "<="
         word = "met" if budget.met else "MISSED"

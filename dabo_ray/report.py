@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder: Path = parser.parse_args(argv).study_dir
     files = StudyFolder(folder)
     if not files.was_started:
-        found = "it lacks study.yaml, or plan.db and trials/" if folder.is_dir() else "there is no such folder"
+        lacking = f"it lacks {files.study_file.name}, or {files.plan.name} and {files.trials.name}/"
+        found = lacking if folder.is_dir() else "there is no such folder"
         print(
             f"{folder} is not the folder of a study: {found}. Give <storage>/<study>, as in runs/digits.",
             file=sys.stderr,

@@ -23,6 +23,7 @@ from dabo_ray.benchmarks.measure import (
 )
 from dabo_ray.config.file import to_yaml
 from dabo_ray.config.schema import ResourcesConfig, StudyConfig
+from dabo_ray.storage.layout import StudyFolder
 from dabo_ray.trials import Phase, Trial
 
 MOST_PER_TRIAL = 1.5
@@ -113,7 +114,7 @@ def run_study(study: StudyConfig, folder: Path) -> StudyTimings:
 
 def read_timings(folder: Path, started: float) -> StudyTimings:
     """The timings of a finished study from its folder: records are written at the end of every epoch."""
-    files = sorted(folder.glob("trials/*/records.json"), key=lambda file: file.stat().st_mtime_ns)
+    files = sorted(StudyFolder(folder).records(), key=lambda file: file.stat().st_mtime_ns)
     records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     return StudyTimings(
         started=started,

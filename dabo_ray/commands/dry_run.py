@@ -14,6 +14,7 @@ from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.splits import Pools
 from dabo_ray.execution.memory import PeakMemory
 from dabo_ray.planning.budget import gpu_hours
+from dabo_ray.reporting.terminal_table import as_text, make_table
 from dabo_ray.trials import FROZEN, LEARNED, Phase, Trial
 
 REPEATS = 3
@@ -43,16 +44,19 @@ def dry_run(study: StudyConfig) -> str:
     torch.set_num_threads(study.resources.cpus_per_worker)
     pools = make_study_pools(study)
     costs = [_cost(study, pools, method, trials, device) for method, trials in _arms(study) if trials]
-    lines = [f"{'arm':24}{'trials':>8}{'each':>12}{'memory':>12}"]
-    for cost in costs:
-        memory = "-" if cost.peak_memory_mib is None else f"{cost.peak_memory_mib:.0f} MiB"
-        lines.append(f"{cost.method:24}{cost.trials:>8}{duration(cost.seconds):>12}{memory:>12}")
+    table = make_table({"arm": "left", "trials": "right", "each": "right", "memory": "right"}, map(_cells, costs))
     seconds = sum(cost.trials * cost.seconds for cost in costs)
     hours = gpu_hours(study.resources, seconds)
     unit = "GPU-hours" if study.resources.gpus_per_worker else "worker-hours"
-    lines.append(f"in all: {duration(seconds)} of training one after another, {hours:.2g} {unit}")
-    lines.append("measured on one worker here, with the settings of the file; start-up and scoring come on top")
-    return "\n".join(lines)
+    return (
+        f"{as_text(table)}\nin all: {duration(seconds)} of training one after another, {hours:.2g} {unit}\n"
+        "measured on one worker here, with the settings of the file; start-up and scoring come on top"
+    )
+
+
+def _cells(cost: ArmCost) -> tuple[str, ...]:
+    memory = "-" if cost.peak_memory_mib is None else f"{cost.peak_memory_mib:.0f} MiB"
+    return cost.method, str(cost.trials), duration(cost.seconds), memory
 
 
 def _arms(study: StudyConfig) -> Iterator[tuple[str, int]]:

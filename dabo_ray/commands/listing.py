@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dabo_ray.config.errors import ConfigError
 from dabo_ray.config.file import read_study
+from dabo_ray.reporting.terminal_table import as_text, make_table
 from dabo_ray.storage.layout import StudyFolder, study_folders
 from dabo_ray.storage.lock import is_held
 from dabo_ray.trials import Outcome, Phase, TrialResult
@@ -24,10 +25,7 @@ def list_studies(storage: Path) -> str:
     rows = [_row(folder) for folder in study_folders(storage)]
     if not rows:
         return f"No studies in {storage}."
-    rows.insert(0, ("study", "state", "trials", "best arm"))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines)
+    return as_text(make_table({"study": "left", "state": "left", "trials": "left", "best arm": "left"}, rows))
 
 
 def _row(folder: StudyFolder) -> tuple[str, str, str, str]:
@@ -80,16 +78,13 @@ def show_trial(storage: Path, study: str, trial: str) -> str:
     if trial not in results:
         names = ", ".join(results) or "none yet"
         raise ConfigError(f"the study {study!r} has no trial {trial!r}; its trials: {names}")
-    return "\n".join(_lines(results[trial], folder))
+    return as_text(make_table({"": "left", " ": "left"}, _facts(results[trial], folder)))
 
 
-def _shown(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _lines(result: TrialResult, folder: StudyFolder) -> Iterator[str]:
+def _facts(result: TrialResult, folder: StudyFolder) -> Iterator[tuple[str, str]]:
+    """Names and values; a value of several lines has its name in the first of them."""
     trial = result.trial
-    facts = {
+    single = {
         "trial": trial.name,
         "phase": trial.phase,
         "arm": trial.arm,
@@ -99,9 +94,14 @@ def _lines(result: TrialResult, folder: StudyFolder) -> Iterator[str]:
         "epochs": trial.epochs,
         "origin": trial.origin or "-",
     }
-    yield from (f"{name:10}{value}" for name, value in facts.items())
-    for heading, values in (("settings", trial.settings), ("metrics", result.metrics)):
-        yield heading if values else f"{heading:10}-"
-        yield from (f"  {key}: {_shown(value)}" for key, value in values.items())
+    yield from ((name, str(value)) for name, value in single.items())
+    for name, values in (("settings", trial.settings), ("metrics", result.metrics)):
+        lines = [f"{key}: {_value(value)}" for key, value in values.items()] or ["-"]
+        yield name, lines[0]
+        yield from (("", line) for line in lines[1:])
     files = sorted(folder.trial(trial.name).path.glob("*"))
-    yield f"{'files':10}{', '.join(path.name for path in files) or '-'}"
+    yield "files", ", ".join(path.name for path in files) or "-"
+
+
+def _value(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

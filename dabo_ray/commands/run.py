@@ -159,8 +159,10 @@ class Driver:
         failed = [result for result in self.plan.results() if result.outcome is Outcome.FAIL]
         if failed:
             console.print(f"{len(failed)} trial(s) failed; the report says why.")
-        console.print(f"\nReport:    {folder}/report.html", soft_wrap=True)
-        console.print(f"Tables:    {folder}/results.csv, results.parquet, summary.json", soft_wrap=True)
+        files = StudyFolder(folder)
+        console.print(f"\nReport:    {files.report}", soft_wrap=True)
+        tables = f"{files.results_csv}, {files.results_parquet.name}, {files.summary.name}"
+        console.print(f"Tables:    {tables}", soft_wrap=True)
         console.print(f"MLflow UI: {ui_command(tracking_uri(self.study))}", soft_wrap=True)
         if self.tracker.url:
             console.print(f"           then open {self.tracker.url}", soft_wrap=True)

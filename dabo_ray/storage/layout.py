@@ -36,6 +36,11 @@ class StudyFolder:
         """The files of a trial."""
         return TrialFolder(self.trials / name)
 
+    def records(self) -> list[Path]:
+        """The records of every trial that has some, by the trial's name."""
+        files = [self.trial(folder.name).records for folder in sorted(self.trials.glob("*"))]
+        return [file for file in files if file.exists()]
+
     @property
     def was_started(self) -> bool:
         """Whether a study has begun here. Its plan may be kept elsewhere; what was started has left trials."""
@@ -68,7 +73,8 @@ class TrialFolder:
 
 def study_folders(storage: Path) -> Iterator[StudyFolder]:
     """The studies below a storage folder, by name."""
-    return (StudyFolder(file.parent) for file in sorted(storage.glob("*/study.yaml")))
+    folders = map(StudyFolder, sorted(storage.glob("*")))
+    return (folder for folder in folders if folder.study_file.exists())
 
 
 def mlflow_database(storage: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dabo_ray.analysis.verdict import p_text
 from dabo_ray.analysis.wording import duration
+from dabo_ray.storage.layout import StudyFolder
 
 
 def headline_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
@@ -30,9 +31,11 @@ def markdown(question: str, summary: Mapping[str, Any], pages: Mapping[str, str]
     parts = [answer, links(pages), question.strip(), _arms(summary), _comparisons(summary)]
     if summary["budget"]:
         parts.append(f"Ended early by its budget: {plain(summary['budget'])}.")
+    files = StudyFolder(study_dir)
     parts.append(
-        f"The whole report is the artifact `report.html` of this run, and `{study_dir / 'report.html'}`; "
-        "`summary.json`, `results.csv` and `results.parquet` beside it have every number. "
+        f"The whole report is the artifact `{files.report.name}` of this run, and `{files.report}`; "
+        f"`{files.summary.name}`, `{files.results_csv.name}` and `{files.results_parquet.name}` beside it have every "
+        "number. "
         f"Written again at any time: `python -m dabo_ray.report {study_dir}`."
     )
     parts.append("A trial that failed or was pruned says why in its own description.")
