@@ -41,6 +41,7 @@ IMPORTS: dict[str, set[str]] = {
         *("assembly", "augment", "bilevel", "config", "data", "execution", "planning", "seeds", "storage", "tracking"),
         *("trials", "workers"),
     },
+    "__main__": {"commands"},
     "study": {"assembly", "augment", "commands", "config", "data", "execution", "models", "planning", "report"},
     "report": {"analysis", "commands", "config", "planning", "reporting", "storage"},
     "prepare": {"commands", "config", "data"},
