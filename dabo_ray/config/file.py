@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,10 @@ def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
 
 
 def leading_comment(text: str) -> str:
-    """The comment lines that a study file begins with, without the comment signs."""
-    lines = []
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.lstrip("#").strip())
-    return "\n".join(lines)
+    """The comment lines that a study file begins with, without the comment signs and what they tell an editor."""
+    lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
+    words = (line.lstrip("#").strip() for line in lines)
+    return "\n".join(line for line in words if not line.startswith("yaml-language-server:"))
 
 
 def with_absolute_paths(study: StudyConfig) -> StudyConfig:
