@@ -48,7 +48,7 @@ def markdown() -> str:
     for definition in definitions.values():
         name = definition["properties"].get("name", {})
         if "label" in definition["properties"]:
-            names = ", ".join(name.get("enum") or [str(name.get("const"))])
+            names = ", ".join(name.get("enum") or [name["const"]])
             parts.append(f"\n## {names}\n\n{_line(definition.get('description', ''))}\n\n{_table(definition)}")
     return "".join(parts)
 
@@ -86,7 +86,8 @@ def _values(entry: Schema) -> str:
     if entry.get("type") == "array":
         return f"list of {_values(entry['items'])}" if "items" in entry else "list"
     words = {"object": "mapping", "integer": "whole number", "string": "text", "boolean": "true or false"}
-    kind = words.get(entry.get("type", ""), entry.get("type", "any value"))
+    name = str(entry.get("type", "any value"))
+    kind = words.get(name, name)
     bounds = [f"{word} {entry[key]:g}" for key, word in BOUNDS.items() if key in entry]
     return ", ".join([kind, *bounds])
 
