@@ -1,4 +1,4 @@
-"""What a study file means, in words: the answer to --check."""
+"""Description of a study file, in words: the answer to --check."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def describe_plan(study: StudyConfig) -> str:
         f"study       {study.study}, seed {study.seed}",
         f"data        {study.data.name}{_data_words(study)}",
         f"training    {study.classifier.name}, {study.classifier.epochs} epochs, "
-        f"batches of {study.classifier.batch_size}; step size {_schedule_words(study.classifier)}",
+        f"batches of {study.classifier.batch_size}; learning rate {_schedule_words(study.classifier)}",
         f"augmenter   {_augmenter_words(study)}; "
         f"inner_steps {study.bilevel.inner_steps or 'by length'}, truncation {study.bilevel.truncation}",
         f"baselines   {baselines} trials: {', '.join(study.arms) or 'none'}",

@@ -1,4 +1,4 @@
-"""What is wrong in a study file, in words: where, what was given, what is allowed."""
+"""Errors of a study file, in words: where, what was given, what is allowed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from dabo_ray.config.schema import Baseline, Section, StudyConfig
-from dabo_ray.config.schema.baselines import ARM, ARMS, PLAIN, Step
+from dabo_ray.config.schema.baselines import ARM, ARMS, PLAIN, BaselineEntry
 
 Loc = tuple[int | str, ...]
 
@@ -146,7 +146,7 @@ def _allowed_at(loc: Loc) -> str:
 
 def _allowed(annotation: Any, metadata: Sequence[Any]) -> str:
     """The values of a type in words, with their limits."""
-    if annotation == Step:
+    if annotation == BaselineEntry:
         return f"{', '.join(map(repr, get_args(Baseline)))}, or {{name: ..., and settings}}"
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from dabo_ray.config.errors import ConfigError, Loc, problems_of, shown
 from dabo_ray.config.key_paths import to_dict, with_value
 from dabo_ray.config.schema import StudyConfig
-from dabo_ray.config.schema.baselines import CompositionConfig, Step
+from dabo_ray.config.schema.baselines import BaselineEntry, CompositionConfig
 from dabo_ray.config.schema.policies import AugmenterFileConfig, PolicyFileConfig
 from dabo_ray.config.space_checks import space_problems, tune_problems
 from dabo_ray.config.yaml import dump, parse
@@ -79,7 +79,7 @@ def with_absolute_paths(study: StudyConfig) -> StudyConfig:
     )
 
 
-def _with_absolute_path(step: Step) -> Step:
+def _with_absolute_path(step: BaselineEntry) -> BaselineEntry:
     if isinstance(step, PolicyFileConfig | AugmenterFileConfig):
         return step.model_copy(update={"path": _absolute(step.path)})
     if isinstance(step, CompositionConfig):

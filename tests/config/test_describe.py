@@ -67,12 +67,12 @@ def test_space(entry: dict[str, Any], words: str):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"lr": 0.5}, "step size 0.5, cosine to zero"),
-        ({"schedule": "constant"}, "step size 0.1"),
-        ({"schedule": "step"}, "step size 0.1, times 0.2 at 30 %, 60 %, 80 %"),
+        ({"lr": 0.5}, "learning rate 0.5, cosine to zero"),
+        ({"schedule": "constant"}, "learning rate 0.1"),
+        ({"schedule": "step"}, "learning rate 0.1, times 0.2 at 30 %, 60 %, 80 %"),
         (
             {"schedule": "step", "milestones": [0.125, 0.5], "decay": 0.1, "warmup_epochs": 3},
-            "step size 0.1, times 0.1 at 12.5 %, 50 %, after 3 epochs of warm-up",
+            "learning rate 0.1, times 0.1 at 12.5 %, 50 %, after 3 epochs of warm-up",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""What all baselines of a study file share, and what is tried for the settings of one that is tuned."""
+"""Base of all baselines of a study file, and the values tried for the settings of one that is tuned."""
 
 from __future__ import annotations
 

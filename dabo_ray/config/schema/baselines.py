@@ -69,7 +69,7 @@ class CompositionConfig(ArmConfig):
     name: Literal["compose"]
     """`compose`."""
 
-    steps: Annotated[list[Step], Field(min_length=1)]
+    steps: Annotated[list[BaselineEntry], Field(min_length=1)]
     """Names, or sections with a name and settings."""
 
     @model_validator(mode="after")
@@ -108,7 +108,7 @@ def _form_of(value: Any) -> str | None:
     return ARM if isinstance(value, dict | ArmConfig) else None
 
 
-Step = Annotated[
+BaselineEntry = Annotated[
     Annotated[Baseline, Tag(PLAIN)] | Annotated[Settings, Field(discriminator="name"), Tag(ARM)],
     Discriminator(_form_of),
 ]
@@ -122,12 +122,12 @@ ARMS: dict[str, type[Settings]] = {
 """Every name that a baseline may have -> its section."""
 
 
-def arm_of(step: Step) -> Settings:
+def arm_of(step: BaselineEntry) -> Settings:
     """The settings of a baseline that may be given by its name alone."""
     return ARMS[step].model_validate({"name": step}) if isinstance(step, str) else step
 
 
-def label_of(step: Step) -> str:
+def label_of(step: BaselineEntry) -> str:
     """What the arm of a baseline is called."""
     return arm_of(step).label or arm_of(step).name
 
@@ -151,12 +151,12 @@ def numbered(label: str, number: int) -> str:
     return f"{label}-{number:02d}"
 
 
-def are_hand_made(steps: Sequence[Step]) -> bool:
+def are_hand_made(steps: Sequence[BaselineEntry]) -> bool:
     """Whether these may stand one after the other: neither compositions nor networks."""
     return not any(isinstance(arm_of(step), NetworkConfig | CompositionConfig) for step in steps)
 
 
-def mixes_images(step: Step) -> bool:
+def mixes_images(step: BaselineEntry) -> bool:
     """Whether an image is mixed with others of its batch, of which a worker has only a part."""
     arm = arm_of(step)
     return isinstance(arm, MixingConfig) or (isinstance(arm, CompositionConfig) and any(map(mixes_images, arm.steps)))

@@ -1,4 +1,4 @@
-"""Which labelled images, how they are split, and how they are shifted."""
+"""Section data: labelled images, their split and their shift."""
 
 from __future__ import annotations
 

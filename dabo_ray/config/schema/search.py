@@ -1,4 +1,4 @@
-"""Which settings are tried, when one is given up, what it may cost, and what is compared in the end."""
+"""Sections search, final and budget: settings to try, when to give one up, costs, the final comparison."""
 
 from __future__ import annotations
 

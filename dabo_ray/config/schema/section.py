@@ -1,4 +1,4 @@
-"""What all sections of a study file share."""
+"""Base of all sections of a study file, and the types of their values."""
 
 from __future__ import annotations
 

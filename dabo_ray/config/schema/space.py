@@ -1,4 +1,4 @@
-"""What may be drawn for a searched setting."""
+"""Search space: the values that a setting may be drawn from."""
 
 from __future__ import annotations
 

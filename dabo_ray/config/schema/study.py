@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 from dabo_ray.config.schema.arm import values_of
 from dabo_ray.config.schema.baselines import (
     ARMS,
+    BaselineEntry,
     NetworkConfig,
     Settings,
-    Step,
     arm_of,
     combinations_of,
     label_of,
@@ -96,7 +96,7 @@ class StudyConfig(Section):
     budget: BudgetConfig = BudgetConfig()
     """What the study may use up."""
 
-    baselines: list[Step] = ["none"]
+    baselines: list[BaselineEntry] = ["none"]
     """Arms that the learned augmentation is compared with: names, such as `trivialaugment`, or sections with settings,
     such as `{name: randaugment, num_ops: 1, label: ra-1}` or, for the best of several,
     `{name: randaugment, tune: {num_ops: {int: [1, 3]}}}`. `random_augmenter` is the untrained network; `stn` and

@@ -1,4 +1,4 @@
-"""What is trained and what learns to augment."""
+"""Sections classifier, augmenter and bilevel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from dabo_ray.config.schema.baselines import Step, are_hand_made, arm_of, mixes_images, tuned
+from dabo_ray.config.schema.baselines import BaselineEntry, are_hand_made, arm_of, mixes_images, tuned
 from dabo_ray.config.schema.section import Count, Fraction, NotNegative, PartOrAll, Positive, Section
 
 
@@ -40,7 +40,7 @@ class ClassifierConfig(Section):
     """Images per classifier update, over all workers of a trial."""
 
     lr: Positive = 0.1
-    """Step size of SGD at the start."""
+    """Learning rate of SGD at the start."""
 
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of SGD."""
@@ -52,16 +52,16 @@ class ClassifierConfig(Section):
     """L2 penalty of SGD."""
 
     schedule: Literal["constant", "cosine", "step"] = "cosine"
-    """Step size over the epochs: cosine to zero, or times `decay` at each of the `milestones`, or constant."""
+    """Learning rate over the epochs: cosine to zero, or times `decay` at each of the `milestones`, or constant."""
 
     milestones: Annotated[list[Fraction], Field(min_length=1)] = [0.3, 0.6, 0.8]
-    """For `schedule: step`: parts of the epochs, over 0 and under 1 and growing, after which the step size falls."""
+    """For `schedule: step`: growing parts of the epochs, in (0, 1), after which the learning rate falls."""
 
     decay: Fraction = 0.2
-    """For `schedule: step`: what the step size is multiplied by at each milestone."""
+    """For `schedule: step`: what the learning rate is multiplied by at each milestone."""
 
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
-    """First epochs, in which the step size grows linearly up to `lr`; the schedule runs over the others. Fewer than
+    """First epochs, in which the learning rate grows linearly up to `lr`; the schedule runs over the others. Fewer than
     `epochs`."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -132,7 +132,7 @@ class AugmenterConfig(Section):
     translation; `affine_matrix`: linear, translation; with `_color` also brightness, contrast, saturation, hue;
     `policy`: those of `affine_color` and flip, sharpness, autocontrast, equalize, posterize, solarize, erase."""
 
-    base: list[Step] = []
+    base: list[BaselineEntry] = []
     """Made by hand, one step after the other, to training images before the augmenter has them: names, or sections with
     settings, as in `baselines`; none that mixes images. In every arm with an augmenter, frozen or from a file."""
 
@@ -160,11 +160,12 @@ class AugmenterConfig(Section):
     momentum 0.9."""
 
     lr: Positive | None = None
-    """Step size of the augmenter's optimiser at the start; null: 0.01 for `adam`, 0.2 for `sgd`, and for `shrunk_adam`
-    80 over the number of its updates, but 0.1 at most: a spread can go as far in a short training as in a long one."""
+    """Learning rate of the augmenter's optimiser at the start; null: 0.01 for `adam`, 0.2 for `sgd`, and for
+    `shrunk_adam` 80 over the number of its updates, but 0.1 at most: a spread can go as far in a short training as in a
+    long one."""
 
     schedule: Literal["constant", "cosine"] = "cosine"
-    """Step size of the augmenter's optimiser over its updates: cosine to zero, or constant."""
+    """Learning rate of the augmenter's optimiser over its updates: cosine to zero, or constant."""
 
     weight_decay: NotNegative = 0.0
     """L2 penalty of `adam` and `sgd`."""
@@ -174,7 +175,7 @@ class AugmenterConfig(Section):
 
     @field_validator("base")
     @classmethod
-    def _keeps_labels(cls, base: list[Step]) -> list[Step]:
+    def _keeps_labels(cls, base: list[BaselineEntry]) -> list[BaselineEntry]:
         if not are_hand_made(base) or any(map(mixes_images, base)):
             raise ValueError(
                 "steps may be neither compositions nor networks nor mixup or cutmix, since the augmenter is given "
