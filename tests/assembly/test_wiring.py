@@ -59,3 +59,15 @@ def test_of_the_augmenter_and_how_it_learns(training: Training):
         training.step(number)
     assert learner.updates == 2
     assert learner.optimizer.param_groups[0]["lr"] == first
+
+
+def test_the_learning_rate_of_the_augmenter_is_annealed(make_study: Callable[..., StudyConfig]):
+    study = make_study("augmenter.schedule=cosine", "bilevel.inner_steps=1")
+    trial = Trial(name="t", phase=Phase.SEARCH, arm="learned", method="learned", seed=1, epochs=1)
+    training = make_training(study, trial, make_study_pools(study))
+    assert training.learner is not None
+    rates = []
+    for number in range(3):
+        training.step(number)
+        rates.append(training.learner.optimizer.param_groups[0]["lr"])
+    assert rates[0] > rates[1] > rates[2]
