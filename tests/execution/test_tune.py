@@ -301,23 +301,23 @@ def test_an_error_in_one_of_two_workers_fails_its_trial_alone(local_ray, make_st
     def spoil(trial: Trial, metrics: Mapping[str, float]) -> None:
         if trial.name == "baseline-none" and metrics["epoch"] == 1:
             # Only the first worker writes; its peer knows nothing of what went wrong.
-            (tmp_path / "study" / "trials" / trial.name / "checkpoint.tmp").mkdir()
+            (tmp_path / "study" / "trials" / trial.name / "checkpoint-previous.pt").mkdir()
 
     study = make_study("classifier.epochs=10", "resources.workers=2", "search.trials=1")
     witness = run(study, tmp_path / "study", spoil)
     assert witness.ended["baseline-none"].outcome is Outcome.FAIL
-    assert "checkpoint.tmp" in witness.ended["baseline-none"].reason
+    assert "checkpoint-previous.pt" in witness.ended["baseline-none"].reason
     assert witness.ended["search-0000"].outcome is Outcome.COMPLETE
 
 
 LEAVER = """
 import datetime, sys, time
 import torch
-from dabo_ray.execution.worker_group import WatchedGroup
+from dabo_ray.execution.worker_group import WatchedWorkers
 from dabo_ray.execution.worker import PeerLost
 rank = int(sys.argv[1])
 torch.distributed.init_process_group("gloo", init_method=sys.argv[2], rank=rank, world_size=2)
-group = WatchedGroup()
+group = WatchedWorkers()
 group.sum([torch.ones(3)])
 if rank == 1:
     torch.distributed.destroy_process_group()
