@@ -19,6 +19,7 @@ import pytest
 from dabo_ray.config.schema import ResourcesConfig, StudyConfig
 from dabo_ray.execution import tune
 from dabo_ray.planning.plan import Plan
+from dabo_ray.storage.layout import StudyFolder
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 from tests.planning.fake_backend import COSTS
 
@@ -301,12 +302,14 @@ def test_an_error_in_one_of_two_workers_fails_its_trial_alone(local_ray, make_st
     def spoil(trial: Trial, metrics: Mapping[str, float]) -> None:
         if trial.name == "baseline-none" and metrics["epoch"] == 1:
             # Only the first worker writes; its peer knows nothing of what went wrong.
-            (tmp_path / "study" / "trials" / trial.name / "checkpoint-previous.pt").mkdir()
+            records = StudyFolder(tmp_path / "study").trial(trial.name).records
+            records.unlink()
+            records.mkdir()
 
     study = make_study("classifier.epochs=10", "resources.workers=2", "search.trials=1")
     witness = run(study, tmp_path / "study", spoil)
     assert witness.ended["baseline-none"].outcome is Outcome.FAIL
-    assert "checkpoint-previous.pt" in witness.ended["baseline-none"].reason
+    assert "records.json" in witness.ended["baseline-none"].reason
     assert witness.ended["search-0000"].outcome is Outcome.COMPLETE
 
 
