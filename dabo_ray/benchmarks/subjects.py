@@ -73,7 +73,7 @@ def bilevel_training(size: Size, bilevel: BilevelConfig, device: torch.device) -
 def fill_window(training: Training) -> None:
     """Past updates for the hypergradient to flow through, from copies of the weights and without the work."""
     assert training.learner is not None and training.learner.window.maxlen is not None
-    for number in range(training.learner.window.maxlen - 1):
+    for number in range(training.learner.window.maxlen):
         weights, theta = (
             [part.detach().clone().requires_grad_() for part in parts]
             for parts in (training.weights, training.learner.theta)

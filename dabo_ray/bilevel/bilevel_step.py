@@ -23,6 +23,7 @@ from dabo_ray.bilevel.step import OuterLossLearner, Updates
 from dabo_ray.bilevel.torch_sgd import TorchSgd, assign_buffers
 from dabo_ray.data.loader import Batch
 from dabo_ray.seeds import derive
+from dabo_ray.transfer import sent
 from dabo_ray.workers import Workers
 
 DEFAULT_UPDATES = 1000
@@ -157,8 +158,8 @@ class BilevelStep:
             self._outer[self._learner.updates] = self._batch(outer_images, outer_labels)
         step = self._inner_step(self._batch(images, labels))
         self._objective.buffers = dict(self.model.named_buffers())
-        updated, found = self._updates.make(self.steps, step, self._sgd.velocity())
-        self._sgd.keep(updated.weights, updated.velocity)
+        found = self._updates.make(self.steps, step, self._sgd.velocity())
+        self._sgd.count()
         assign_buffers(self.model, self._objective.buffers)
         self._outer.clear()
         self.steps += 1
@@ -205,7 +206,7 @@ class BilevelStep:
     def _inner_step(self, batch: Batch) -> InnerStep:
         generator = torch.Generator().manual_seed(derive(self._seed, "augment", self.steps))
         like = self._learner.theta[0]
-        drawn = (part.to(like, non_blocking=True) for part in self.augmenter.draw(batch.size, generator))
+        drawn = (part.to(like) for part in sent(self.augmenter.draw(batch.size, generator), self._device))
         has_dropout = self._objective.has_dropout
         return InnerStep(
             weights=self._sgd.weights(),

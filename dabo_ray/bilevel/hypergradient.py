@@ -27,16 +27,16 @@ class InnerStep:
     """w_t, leaves that require a gradient."""
 
     theta: Tensors
-    """The augmenter as it was, leaves that require a gradient; empty for a fixed augmentation."""
+    """The augmenter as it was, leaves that require a gradient; empty where none is learned."""
 
     images: Tensor
-    """(B, C, H, W) as the augmentation is given them: in [0, 1] after the base, or bytes for what is made by hand."""
+    """(B, C, H, W) in [0, 1], as a learned augmenter is given them, or as the classifier sees them without one."""
 
     labels: Tensor
     """(B,) classes, or (B, num_classes) their shares where images are mixed."""
 
     params: tuple[Tensor, ...]
-    """Random numbers of the augmentation, one row per image."""
+    """Random numbers of the augmenter and what else its distribution depends on, one row per image."""
 
     size: int
     """Images of the whole batch, over all workers."""
@@ -52,7 +52,7 @@ class InnerStep:
 
 
 Augment = Callable[[Tensors, Tensor, tuple[Tensor, ...]], Tensor]
-"""(theta, images, params) -> augmented images."""
+"""(theta, images, params) -> augmented images; the images themselves where no augmenter is learned."""
 
 Loss = Callable[[Tensors, Tensor, Tensor, int, Masks | None], Tensor]
 """(weights, augmented images, labels, size, masks of dropout) -> this worker's part of the mean loss, a scalar."""
@@ -159,8 +159,8 @@ def adjoint_hypergradient(
     Reference: Mounsaveng et al. 2021, eq. 5, for one update; Maclaurin et al. 2015, algorithm 2, for the recursion.
     """
     adjoint = [v.detach() for v in outer_grad]
-    velocity_adjoint = [torch.zeros_like(v) for v in adjoint]
-    total = [torch.zeros_like(weight) for weight in window[-1].theta]
+    velocity_adjoint: Tensors | None = None
+    total: Tensors = []
     for age, step in enumerate(reversed(window)):
         # The oldest update needs no H u, which spares the weights' second derivatives.
         is_oldest = age == len(window) - 1
@@ -173,7 +173,8 @@ def adjoint_hypergradient(
         u = step.sgd.scaled_adjoint(step.grads, of_d) if step.sgd.derives_by_gradient else of_d
         wanted = [gradient.augmented] if is_oldest else [gradient.augmented, *step.weights]
         image_product, *weight_products = torch.autograd.grad(gradient.grads, wanted, u)
-        torch._foreach_add_(total, torch.autograd.grad(gradient.produced, step.theta, image_product))
+        of_theta = list(torch.autograd.grad(gradient.produced, step.theta, image_product))
+        total = list(torch._foreach_add(total, of_theta)) if total else of_theta
         if is_oldest:
             break
         adjoint = list(torch._foreach_add(adjoint, workers.sum(weight_products)))

@@ -15,8 +15,9 @@ from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.hypergradient import InnerStep
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd, Tensors
-from dabo_ray.data.loader import Batches
+from dabo_ray.data.loader import Batch, Batches
 from dabo_ray.seeds import derive
+from dabo_ray.transfer import sent
 
 SPREAD_SAMPLES = 4096
 """Draws from which the learned distribution is described."""
@@ -60,15 +61,7 @@ class Inputs:
     def step(self, number: int, weights: Tensors, theta: Tensors) -> InnerStep:
         """The update of this number, from weights of the classifier and of the augmenter."""
         batch = self.fit[number]
-        params = self._draw(self.augmentation, "augment", number, batch.size)
-        images, labels = batch.images, batch.labels
-        if isinstance(self.augmentation, Augmenter | FrozenAugmenter):
-            images = self._under_base(number, images, batch.size)
-            params = (*(part.to(self.device, non_blocking=True) for part in params),)
-            params += self.augmentation.context(images, labels)
-        else:
-            # What is made by hand takes the bytes as they are.
-            labels = self.augmentation.targets(labels, images, params)
+        images, labels, params = self._augmented(number, batch)
         masks = Masks(derive(self.seed, "dropout", number), self.fit.workers, batch.size) if self.has_dropout else None
         return InnerStep(
             weights=weights,
@@ -87,10 +80,8 @@ class Inputs:
 
     def augment(self, theta: Tensors, images: Tensor, params: Params) -> Tensor:
         """The images that the classifier sees, of those of an update."""
-        if isinstance(self.augmentation, FrozenAugmenter):
-            return self.augmentation.apply(images, params)
-        if isinstance(self.augmentation, FixedAugmentation):
-            return self.augmentation.apply_uint8(images, params)
+        if not isinstance(self.augmentation, Augmenter):
+            return images
         names = [name for name, _ in self.augmentation.named_parameters()]
         augmented: Tensor = functional_call(self.augmentation, dict(zip(names, theta, strict=True)), (images, *params))
         return augmented
@@ -106,6 +97,19 @@ class Inputs:
             params += [part[rows] for part in context]
         described = augmenter.spread(*params)
         return {name: value for name, value in described.items() if math.isfinite(value)}
+
+    def _augmented(self, number: int, batch: Batch) -> tuple[Tensor, Tensor, Params]:
+        """Images, labels and random numbers of an update: only a learned augmenter's work is left to be done."""
+        params = self._draw(self.augmentation, "augment", number, batch.size)
+        if not isinstance(self.augmentation, Augmenter | FrozenAugmenter):
+            # What is made by hand takes the bytes as they are.
+            images = self.augmentation.apply_uint8(batch.images, params)
+            return images, self.augmentation.targets(batch.labels, batch.images, params), ()
+        images = self._under_base(number, batch.images, batch.size)
+        params = (*sent(params, self.device), *self.augmentation.context(images, batch.labels))
+        if isinstance(self.augmentation, FrozenAugmenter):
+            return self.augmentation.apply(images, params), batch.labels, ()
+        return images, batch.labels, params
 
     def _under_base(self, number: int, levels: Tensor, size: int) -> Tensor:
         """A batch of bytes as the augmenter is given it, in [0, 1]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,10 +15,11 @@ from dabo_ray.bilevel.finite import FiniteGuard
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, Loss
 from dabo_ray.bilevel.sgd import Tensors, global_norm
 from dabo_ray.bilevel.signal_to_noise import SignalToNoise
+from dabo_ray.data.loader import Batch
 from dabo_ray.workers import Workers
 
-UpdateAugmenter = Callable[[Tensors, FiniteGuard], dict[str, Tensor]]
-"""(the classifier's weights after its update, guard) -> name -> scalar on the device, for the records."""
+AugmenterGradient = Callable[[InnerStep, Tensors, Batch | None, FiniteGuard], tuple[dict[str, Tensor], Tensors]]
+"""(the step with its gradient, the weights after it, outer images, guard) -> losses to record, and what to descend."""
 
 
 class Learner(ABC):
@@ -27,11 +28,14 @@ class Learner(ABC):
     Args:
         augmenter: changed in place at every update.
         inner_steps: classifier updates between two augmenter updates (M), >= 1.
-        truncation: latest classifier updates that are kept (K), >= 0.
+        truncation: latest classifier updates that an update of the augmenter is computed from (K), >= 0.
         optimizer: of the augmenter's weights.
         lr_factor: its learning rate over its first one, by the number of updates done; None: it is left alone.
         workers: that share the batches.
     """
+
+    NORM: ClassVar[str]
+    """What the norm of the gradient that is descended is called in the records."""
 
     def __init__(
         self,
@@ -50,7 +54,9 @@ class Learner(ABC):
         self._lr_factor = lr_factor
         self._first_lrs = [group["lr"] for group in optimizer.param_groups]
         self._signal_to_noise = SignalToNoise(augmenter)
-        self.window: deque[InnerStep] = deque(maxlen=truncation)
+        self.truncation = truncation
+        self.window: deque[InnerStep] = deque(maxlen=max(0, truncation - 1))
+        """Classifier updates that the next update of the augmenter is computed from beside the one before it."""
         self.updates = 0
         self.theta = self._theta_now()
 
@@ -58,10 +64,26 @@ class Learner(ABC):
         """Whether the augmenter is updated right after this classifier update, counted from 0."""
         return (update + 1) % self.inner_steps == 0
 
+    def is_kept_after(self, update: int) -> bool:
+        """Whether a later update of the augmenter is computed from this classifier update too."""
+        until_due = (-(update + 2)) % self.inner_steps + 1
+        return until_due < self.truncation
+
+    def keep(self, step: InnerStep | None) -> None:
+        """Takes the classifier update in hand into the window; None: no later update of the augmenter needs it."""
+        if step is None:
+            self.window.clear()
+        else:
+            self.window.append(step)
+
+    def outer_batch(self) -> Batch | None:
+        """Outer images for the next update; None: it needs none."""
+        return None
+
     @abstractmethod
     def inner_gradient(
         self, problem: InnerProblem, step: InnerStep, loss: Loss
-    ) -> tuple[Tensor, Tensors, UpdateAugmenter]:
+    ) -> tuple[Tensor, Tensors, AugmenterGradient]:
         """This worker's part of the inner loss and of its gradient at a step after which an update is due.
 
         Args:
@@ -70,10 +92,11 @@ class Learner(ABC):
             loss: of the real pass, which moves running statistics.
 
         Returns:
-            Both without a graph; and the update of the augmenter, which may go on with the graph of this pass.
+            Both without a graph; and what computes the augmenter's gradient, which may go on with the graph of this
+            pass.
         """
 
-    def descend(self, grads: Sequence[Tensor], guard: FiniteGuard) -> Tensor:
+    def descend(self, grads: Sequence[Tensor], guard: FiniteGuard) -> dict[str, Tensor]:
         """An update of the augmenter along gradients summed over the workers; their norm."""
         norm = global_norm(grads)
         guard.check(norm)
@@ -90,7 +113,7 @@ class Learner(ABC):
                 weight.copy_(kept)
         self.updates += 1
         self.theta = self._theta_now()
-        return norm
+        return {self.NORM: norm}
 
     def signal_to_noise(self) -> dict[str, float]:
         """Of the gradients since the last call, see `SignalToNoise`; once per epoch."""
@@ -103,18 +126,16 @@ class Learner(ABC):
     def state_dict(self) -> dict[str, Any]:
         """All that the next update depends on.
 
-        Of the window, only the steps that it will still reach, and of a step only what does not follow from its number:
-        images and noise differ from worker to worker, and a state is that of all of them.
+        Of a step of the window only what does not follow from its number: images and noise differ from worker to
+        worker, and a state is that of all of them.
         """
-        assert self.window.maxlen is not None
-        reached = list(self.window)[-self.window.maxlen + 1 :] if self.window.maxlen > 1 else []
         return {
             "augmenter": self.augmenter.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "updates": self.updates,
             "window": [
                 {name: [part.detach() for part in getattr(step, name)] for name in ("weights", "theta", "grads")}
-                for step in reached
+                for step in self.window
             ],
         }
 

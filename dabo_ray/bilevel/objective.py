@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from dabo_ray.bilevel.dropout import Masks, dropout_by
 from dabo_ray.bilevel.finite import FiniteGuard
-from dabo_ray.bilevel.sgd import Tensors
+from dabo_ray.bilevel.sgd import Tensors, copied
 from dabo_ray.workers import Workers
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -105,4 +105,4 @@ class Objective:
         return torch.autocast(device, torch.bfloat16, cache_enabled=False)
 
     def _copied(self) -> dict[str, Tensor]:
-        return {name: buffer.clone() for name, buffer in self.buffers.items()}
+        return dict(zip(self.buffers, copied(list(self.buffers.values())), strict=True))

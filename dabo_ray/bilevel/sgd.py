@@ -20,20 +20,14 @@ CLIP_EPS = 1e-6
 class SgdGroup:
     """Weights that are updated alike: a parameter group of torch.optim.SGD, whose names and defaults these are."""
 
-    lr: float = 1e-3
+    lr: float | Tensor = 1e-3
+    """A scalar on the device where it must be changed without a new rule, as in a CUDA graph."""
+
     momentum: float = 0.0
     weight_decay: float = 0.0
     nesterov: bool = False
     num_weights: int | None = None
     """Tensors in the group; None: all of them."""
-
-
-@dataclass(frozen=True)
-class Updated:
-    """Weights and velocity after an update."""
-
-    weights: Tensors
-    velocity: Tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +58,7 @@ class Sgd:
         """One group of all weights, with the settings of an `SgdGroup`."""
         return cls(groups=(SgdGroup(**settings),), clip_norm=clip_norm, differentiate=differentiate)
 
-    def with_lr(self, lr: float) -> Sgd:
+    def with_lr(self, lr: float | Tensor) -> Sgd:
         """The same with another learning rate."""
         return replace(self, groups=tuple(replace(group, lr=lr) for group in self.groups))
 
@@ -81,31 +75,37 @@ class Sgd:
             yield group, [list(each[start:stop]) for each in tensors]
             start = stop
 
-    def step(self, weights: Sequence[Tensor], velocity: Sequence[Tensor], grads: Sequence[Tensor]) -> Updated:
-        """New weights and velocity; the given tensors stay as they are, the new weights are leaves."""
-        updated = Updated([], [])
-        with torch.no_grad():
-            if self.clip_norm is not None:
-                grads = self.scaled(grads)
-            for group, (w, m, d) in self.parts(weights, velocity, grads):
-                if group.weight_decay:
-                    d = list(torch._foreach_add(d, w, alpha=group.weight_decay))
-                m = list(torch._foreach_mul(m, group.momentum))
-                # In place where a tensor is of this function's making: a network's worth of memory each.
-                torch._foreach_add_(m, d)
-                direction = list(torch._foreach_add(d, m, alpha=group.momentum)) if group.nesterov else m
-                updated.weights.extend(torch._foreach_add(w, direction, alpha=-group.lr))
-                updated.velocity.extend(m)
-        for weight in updated.weights:
-            weight.requires_grad_()
-        return updated
+    @torch.no_grad()
+    def step(self, weights: Tensors, velocity: Tensors, grads: Sequence[Tensor], skipped: Tensor | None = None) -> None:
+        """Moves weights and velocity in place.
 
-    def step_adjoint(self, adjoint: Tensors, velocity_adjoint: Tensors) -> tuple[Tensors, Tensors]:
+        Args:
+            weights: w.
+            velocity: m.
+            grads: g, left as it is.
+            skipped: a float32 scalar on the device; where it is 1 nothing moves.
+        """
+        if self.clip_norm is not None:
+            grads = self.scaled(grads)
+        for group, (w, m, d) in self.parts(weights, velocity, grads):
+            if w[0].is_cuda:
+                _fused_step(group, w, m, d, skipped)
+                continue
+            if skipped is not None and skipped.item():
+                continue
+            if group.weight_decay:
+                d = list(torch._foreach_add(d, w, alpha=group.weight_decay))
+            torch._foreach_mul_(m, group.momentum)
+            torch._foreach_add_(m, d)
+            direction = list(torch._foreach_add(d, m, alpha=group.momentum)) if group.nesterov else m
+            torch._foreach_add_(w, direction, alpha=-float(group.lr))
+
+    def step_adjoint(self, adjoint: Tensors, velocity_adjoint: Tensors | None) -> tuple[Tensors, Tensors]:
         """From lambda and nu, the derivatives of the outer loss with respect to w' and m', to those for d and m'.
 
         Args:
             adjoint: lambda.
-            velocity_adjoint: nu, by way of later updates.
+            velocity_adjoint: nu, by way of later updates; None: zero, as there is none.
 
         Returns:
             The derivatives with respect to d, and with respect to m' by way of this update too. Those with respect to
@@ -113,11 +113,11 @@ class Sgd:
         """
         of_d: Tensors = []
         of_velocity: Tensors = []
-        for group, (lam, nu) in self.parts(adjoint, velocity_adjoint):
+        for group, (lam, *nu) in self.parts(adjoint, *([] if velocity_adjoint is None else [velocity_adjoint])):
             by_velocity = -group.lr * (group.momentum if group.nesterov else 1)
-            through = list(torch._foreach_add(nu, lam, alpha=by_velocity))
+            through = _plus(nu[0], lam, by_velocity) if nu else list(torch._foreach_mul(lam, by_velocity))
             of_velocity.extend(through)
-            of_d.extend(torch._foreach_add(through, lam, alpha=-group.lr) if group.nesterov else through)
+            of_d.extend(_plus(through, lam, -group.lr) if group.nesterov else through)
         return of_d, of_velocity
 
     def before(self, adjoint: Tensors, of_d: Tensors, of_velocity: Tensors) -> tuple[Tensors, Tensors]:
@@ -137,7 +137,7 @@ class Sgd:
             factor = (factor * norm).detach() / norm
         return [factor * grad for grad in grads]
 
-    def scaled_adjoint(self, grads: Sequence[Tensor], of_scaled: Tensors) -> Tensors:
+    def scaled_adjoint(self, grads: Tensors, of_scaled: Tensors) -> Tensors:
         """From u, the derivative with respect to f g, to the one with respect to g.
 
         It is f u, and where f < 1 also - f / ((|g| + 1e-6) |g|) <u, g> g. Of the direction alone it is f times the part
@@ -145,12 +145,12 @@ class Sgd:
         """
         norm = global_norm(grads)
         factor = self._factor(norm)
-        along = torch.stack([torch.sum(u * grad) for u, grad in zip(of_scaled, grads, strict=True)]).sum()
+        along = torch.stack([part.sum() for part in torch._foreach_mul(of_scaled, grads)]).sum()
         if self.differentiate == "direction":
             back = torch.where(norm > 0, factor * along / norm.square(), 0.0)
         else:
             back = torch.where(factor < 1, factor * along / ((norm + CLIP_EPS) * norm), 0.0)
-        return [factor * u - back * grad for u, grad in zip(of_scaled, grads, strict=True)]
+        return list(torch._foreach_sub(torch._foreach_mul(of_scaled, factor), torch._foreach_mul(grads, back)))
 
     def _factor(self, norm: Tensor) -> Tensor:
         if self.clip_norm is None:
@@ -163,3 +163,43 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     """Euclidean norm of all tensors as one vector."""
     total: Tensor = torch.stack(torch._foreach_norm(list(tensors))).norm()
     return total
+
+
+def _plus(tensors: Tensors, others: Tensors, factor: float | Tensor) -> Tensors:
+    if isinstance(factor, Tensor):
+        return list(torch._foreach_add(tensors, torch._foreach_mul(others, factor)))
+    return list(torch._foreach_add(tensors, others, alpha=factor))
+
+
+def copied(tensors: Sequence[Tensor]) -> Tensors:
+    """Copies without a graph, by one kernel for all of them where there is one."""
+    copies = [torch.empty_like(tensor) for tensor in tensors]
+    if copies:
+        with torch.no_grad():
+            torch._foreach_copy_(copies, list(tensors))
+    return copies
+
+
+def laid_out_as(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> Tensors:
+    """The tensors in the strides of others of their shapes, which kernels for lists of tensors need; values stay."""
+    return [
+        tensor if tensor.stride() == other.stride() else torch.empty_like(other).copy_(tensor)
+        for tensor, other in zip(tensors, others, strict=True)
+    ]
+
+
+def _fused_step(group: SgdGroup, weights: Tensors, velocity: Tensors, grads: Tensors, skipped: Tensor | None) -> None:
+    """One pass over memory: the kernel of torch.optim.SGD(fused=True)."""
+    torch._fused_sgd_(
+        weights,
+        laid_out_as(grads, weights),
+        velocity,
+        weight_decay=group.weight_decay,
+        momentum=group.momentum,
+        lr=group.lr,
+        dampening=0.0,
+        nesterov=group.nesterov,
+        maximize=False,
+        is_first_step=False,
+        found_inf=skipped,
+    )

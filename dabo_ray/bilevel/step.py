@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -24,11 +24,25 @@ from dabo_ray.bilevel.hypergradient import (
     inner_gradient,
     plain_gradient,
 )
-from dabo_ray.bilevel.learner import Learner, UpdateAugmenter
+from dabo_ray.bilevel.learner import AugmenterGradient, Learner
 from dabo_ray.bilevel.objective import Objective
-from dabo_ray.bilevel.sgd import Tensors, Updated, global_norm
+from dabo_ray.bilevel.sgd import Tensors, copied, global_norm, laid_out_as
 from dabo_ray.data.loader import Batch
 from dabo_ray.workers import Workers
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What the passes of an update give."""
+
+    found: dict[str, Tensor]
+    """What to record: name -> scalar on the device."""
+
+    grads: Tensors
+    """Of the inner loss with respect to the weights, over all workers."""
+
+    of_theta: Tensors
+    """What the augmenter descends; empty where it is not due."""
 
 
 class Updates:
@@ -57,41 +71,58 @@ class Updates:
         self.workers = workers
         self.guard = FiniteGuard(device)
 
-    def make(self, number: int, step: InnerStep, velocity: Tensors) -> tuple[Updated, dict[str, Tensor]]:
+    def make(self, number: int, step: InnerStep, velocity: Tensors) -> dict[str, Tensor]:
         """One update of the classifier, and one of the augmenter after every `inner_steps` of them.
 
         Args:
             number: of the update, from 0.
-            step: what it is computed from.
-            velocity: of SGD, before it.
+            step: what it is computed from; its weights are moved in place.
+            velocity: of SGD; moved in place.
 
         Returns:
-            Weights and velocity after it, and what to record: name -> scalar on the device.
+            What to record: name -> scalar on the device.
 
         Raises:
             Diverged: on the CPU, where a loss or a gradient is not finite; elsewhere the guard remembers it.
         """
-        self.guard.update = number
-        learner = self.learner if self.learner is not None and self.learner.is_due_after(number) else None
+        self.guard.begin(number)
+        weights, learner = step.weights, self.learner
+        if learner is None:
+            return self._compute(weights, velocity, step).found
+        is_due, is_kept = learner.is_due_after(number), learner.is_kept_after(number)
+        if is_due or is_kept:
+            step = replace(step, weights=[weight.requires_grad_() for weight in copied(weights)])
+        outer = learner.outer_batch() if is_due else None
+        computed = self._compute(weights, velocity, step, learner if is_due else None, outer)
+        learner.keep(replace(step, grads=computed.grads) if is_kept else None)
+        if not is_due:
+            return computed.found
+        return {**computed.found, **learner.descend(computed.of_theta, self.guard)}
+
+    def _compute(
+        self,
+        weights: Tensors,
+        velocity: Tensors,
+        step: InnerStep,
+        learner: Learner | None = None,
+        outer: Batch | None = None,
+    ) -> Computed:
+        """Nothing but tensors on the device: the augmenter's gradient, where its learner is given, included."""
         # Inner problem: one SGD step on augmented training images.
         if learner is None:
             loss, grads = plain_gradient(self.problem, step, self.objective.moving_loss)
         else:
-            loss, grads, update_augmenter = learner.inner_gradient(self.problem, step, self.objective.moving_loss)
-        loss, *grads = self.workers.sum([loss, *grads])
+            loss, grads, of_augmenter = learner.inner_gradient(self.problem, step, self.objective.moving_loss)
+        loss, *grads = self.workers.sum([loss, *laid_out_as(grads, weights)])
         self.guard.check(loss, global_norm(grads))
-        updated = self._kept(step.sgd.step(step.weights, velocity, grads), step.weights, velocity)
+        step.sgd.step(weights, velocity, grads, self.guard.skipped)
         self.objective.commit_statistics(self.guard)
-        if self.learner is not None:
-            self.learner.window.append(replace(step, grads=grads) if step.sgd.derives_by_gradient else step)
+        found = {"train_loss": loss}
         if learner is None:
-            return updated, {"train_loss": loss}
+            return Computed(found, grads, [])
         # Outer problem: how should the augmenter change for the updated weights to do better?
-        return updated, {"train_loss": loss, **update_augmenter(updated.weights, self.guard)}
-
-    def _kept(self, new: Updated, weights: Tensors, velocity: Tensors) -> Updated:
-        kept = [weight.requires_grad_() for weight in self.guard.kept(new.weights, weights)]
-        return Updated(kept, self.guard.kept(new.velocity, velocity))
+        losses, of_theta = of_augmenter(replace(step, grads=grads), weights, outer, self.guard)
+        return Computed(found | losses, grads, of_theta)
 
 
 class OuterBatches(Protocol):
@@ -126,25 +157,36 @@ class OuterLossLearner(Learner):
         self.engine = engine
         self.estimator = estimator
 
+    NORM = "hypergradient_norm"
+
+    def outer_batch(self) -> Batch:
+        """Plain outer images in [0, 1] for the next update."""
+        batch = self.batches[self.updates]
+        return batch if batch.images.is_floating_point() else replace(batch, images=to_unit(batch.images))
+
     def inner_gradient(
         self, problem: InnerProblem, step: InnerStep, loss: Loss
-    ) -> tuple[Tensor, Tensors, UpdateAugmenter]:
+    ) -> tuple[Tensor, Tensors, AugmenterGradient]:
         """The pass that the hypergradient goes through; it needs no graph where other images stand for its own."""
         if self.estimator is not None:
-            return *plain_gradient(problem, step, loss), partial(self._update, problem, None)
-        # The window holds this step too by the time of the update.
-        is_oldest = not self.window or self.window.maxlen == 1
-        value, latest = inner_gradient(problem, step, loss, in_weights=not is_oldest)
-        return value, [grad.detach() for grad in latest.grads], partial(self._update, problem, latest)
+            return *plain_gradient(problem, step, loss), partial(self._hypergradient, problem, None)
+        value, latest = inner_gradient(problem, step, loss, in_weights=len(self.window) > 0)
+        return value, [grad.detach() for grad in latest.grads], partial(self._hypergradient, problem, latest)
 
-    def _update(
-        self, problem: InnerProblem, latest: InnerGradient | None, weights: Tensors, guard: FiniteGuard
-    ) -> dict[str, Tensor]:
-        """Outer loss at the updated weights on plain outer images, and the norm of the hypergradient descended."""
-        batch = self.batches[self.updates]
-        images = batch.images if batch.images.is_floating_point() else to_unit(batch.images)
-        loss = problem.loss(weights, images, batch.labels, batch.size, None)
-        loss, *outer_grad = self.workers.sum([loss.detach(), *torch.autograd.grad(loss, weights)])
+    def _hypergradient(
+        self,
+        problem: InnerProblem,
+        latest: InnerGradient | None,
+        step: InnerStep,
+        weights: Tensors,
+        batch: Batch | None,
+        guard: FiniteGuard,
+    ) -> tuple[dict[str, Tensor], Tensors]:
+        """The outer loss at the updated weights, and its derivative with respect to the augmenter."""
+        assert batch is not None
+        loss = problem.loss(weights, batch.images, batch.labels, batch.size, None)
+        of_weights = laid_out_as(torch.autograd.grad(loss, weights), weights)
+        loss, *outer_grad = self.workers.sum([loss.detach(), *of_weights])
         guard.check(loss)
-        grads = self.engine(problem, list(self.window), outer_grad, self.workers, latest, self.estimator)
-        return {"outer_loss": loss, "hypergradient_norm": self.descend(grads, guard)}
+        grads = self.engine(problem, [*self.window, step], outer_grad, self.workers, latest, self.estimator)
+        return {"outer_loss": loss}, grads

@@ -56,17 +56,15 @@ class TorchSgd:
         return [parameter.detach().requires_grad_() for parameter in self.parameters]
 
     def velocity(self) -> Tensors:
-        """The momentum buffers, zeros before the first step."""
-        buffers = [self.optimizer.state[parameter].get("momentum_buffer") for parameter in self.parameters]
-        pairs = zip(buffers, self.parameters, strict=True)
-        return [torch.zeros_like(parameter) if buffer is None else buffer for buffer, parameter in pairs]
+        """The momentum buffers, made with zeros before the first step."""
+        for parameter in self.parameters:
+            state = self.optimizer.state[parameter]
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+        return [self.optimizer.state[parameter]["momentum_buffer"] for parameter in self.parameters]
 
-    def keep(self, weights: Tensors, velocity: Tensors) -> None:
-        """Puts new ones where torch keeps them; those who hold the tensors that were there keep these."""
-        for parameter, weight, moved in zip(self.parameters, weights, velocity, strict=True):
-            parameter.data = weight.detach()
-            self.optimizer.state[parameter]["momentum_buffer"] = moved
-        # Without gradients it does nothing, but it is what schedulers of the learning rate wait for.
+    def count(self) -> None:
+        """Tells schedulers of the learning rate of a step; without gradients the optimizer does nothing else."""
         self.optimizer.zero_grad()
         self.optimizer.step()
 
@@ -83,6 +81,8 @@ def _check(optimizer: torch.optim.Optimizer) -> None:
 
 
 def assign_buffers(model: nn.Module, buffers: dict[str, Tensor]) -> None:
-    """Gives a model the buffers of these names; nothing is copied."""
-    for name, buffer in model.named_buffers():
-        buffer.data = buffers[name].data
+    """Gives a model's buffers of these names the values, in place."""
+    own = dict(model.named_buffers())
+    if own:
+        with torch.no_grad():
+            torch._foreach_copy_(list(own.values()), [buffers[name] for name in own])

@@ -18,7 +18,7 @@ from dabo_ray.bilevel.inputs import Inputs
 from dabo_ray.bilevel.learner import Learner
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
-from dabo_ray.bilevel.sgd import Sgd, Tensors, global_norm
+from dabo_ray.bilevel.sgd import Sgd, Tensors, copied, global_norm
 from dabo_ray.bilevel.step import Updates
 from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batches
@@ -137,18 +137,16 @@ class Training:
     def step(self, number: int) -> dict[str, Tensor]:
         """One update of the classifier and, when it is due, one of the augmenter; what to record, on the device."""
         step = self.inputs.step(number, self.weights, self.learner.theta if self.learner is not None else [])
-        updated, found = self.updates.make(number, step, self.velocity)
-        self.weights, self.velocity = updated.weights, updated.velocity
-        return found
+        return self.updates.make(number, step, self.velocity)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the following epochs depend on."""
+        """All that the following epochs depend on; they leave it as it is."""
         return {
             "epoch": self.epoch,
             "seconds": self.seconds,
-            "weights": [weight.detach() for weight in self.weights],
-            "velocity": self.velocity,
-            "buffers": self.objective.buffers,
+            "weights": copied(self.weights),
+            "velocity": copied(self.velocity),
+            "buffers": dict(zip(self.objective.buffers, copied(list(self.objective.buffers.values())), strict=True)),
             "learner": None if self.learner is None else self.learner.state_dict(),
         }
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.finite import FiniteGuard
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, Loss
-from dabo_ray.bilevel.learner import Learner, UpdateAugmenter
+from dabo_ray.bilevel.learner import AugmenterGradient, Learner
 from dabo_ray.bilevel.sgd import Tensors
+from dabo_ray.data.loader import Batch
 
 
 @dataclass(frozen=True)
@@ -48,26 +49,30 @@ class TrainingLossLearner(Learner):
         options: see `Learner`; no updates are kept.
     """
 
+    NORM = "augmenter_gradient_norm"
+
     def __init__(self, augmenter: Augmenter, *, budget: float | None, **options: Any) -> None:
         super().__init__(augmenter, truncation=0, **options)
         self.budget = budget
 
     def inner_gradient(
         self, problem: InnerProblem, step: InnerStep, loss: Loss
-    ) -> tuple[Tensor, Tensors, UpdateAugmenter]:
+    ) -> tuple[Tensor, Tensors, AugmenterGradient]:
         """The classifier's pass, whose backward goes on to the images."""
         produced = problem.augment(step.theta, step.images, step.params)
         augmented = produced.detach().requires_grad_()
         value = loss(step.weights, augmented, step.labels, step.size, step.masks)
         *grads, of_images = torch.autograd.grad(value, [*step.weights, augmented])
         latest = Pass(step.images, produced, of_images, step.theta, step.size)
-        return value.detach(), grads, partial(self._update, latest)
+        return value.detach(), grads, partial(self._gradient, latest)
 
-    def _update(self, latest: Pass, _: Tensors, guard: FiniteGuard) -> dict[str, Tensor]:
-        """The norm of the gradient descended."""
+    def _gradient(
+        self, latest: Pass, step: InnerStep, weights: Tensors, batch: Batch | None, guard: FiniteGuard
+    ) -> tuple[dict[str, Tensor], Tensors]:
+        """No losses; what to descend."""
+        del step, weights, batch, guard
         towards = latest.of_images if self.budget is None else self._against(latest, self.budget)
-        grads = torch.autograd.grad(latest.produced, latest.theta, towards)
-        return {"augmenter_gradient_norm": self.descend(self.workers.sum(grads), guard)}
+        return {}, self.workers.sum(torch.autograd.grad(latest.produced, latest.theta, towards))
 
     def _against(self, latest: Pass, budget: float) -> Tensor:
         """What to descend, as a derivative with respect to the augmented images."""

@@ -13,6 +13,7 @@ from dabo_ray.assembly import make_study_pools, make_training
 from dabo_ray.assembly.augmentation import make_augmenter
 from dabo_ray.assembly.learner import OPTIMIZERS
 from dabo_ray.bilevel.hypergradient import plain_gradient
+from dabo_ray.bilevel.sgd import copied
 from dabo_ray.bilevel.step import OuterLossLearner
 from dabo_ray.config.schema import AugmenterConfig, BilevelConfig, StudyConfig
 from dabo_ray.trials import Phase, Trial
@@ -81,7 +82,8 @@ def test_an_adversarial_augmenter_raises_the_training_loss_and_a_spatial_transfo
     )
     training = make_training(study, trial(method), make_study_pools(study))
     assert training.learner is not None
-    step = training.inputs.step(0, training.weights, training.learner.theta)
+    weights = [weight.requires_grad_() for weight in copied(training.weights)]
+    step = training.inputs.step(0, weights, training.learner.theta)
     before = plain_gradient(training.updates.problem, step)[0]
     training.step(0)
     after = plain_gradient(training.updates.problem, replace(step, theta=training.learner.theta))[0]

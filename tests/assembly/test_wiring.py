@@ -51,7 +51,7 @@ def test_of_the_augmenter_and_how_it_learns(training: Training):
     made = learner.augmenter
     assert (made.widths, made.noise, made.dropout, made.centred) == ((12, 12), 9, 0.1, False)
     assert list(made.operations) == ["rotation", "shear"]
-    assert (learner.inner_steps, learner.window.maxlen, learner.estimator.fraction) == (3, 2, 0.6)
+    assert (learner.inner_steps, learner.truncation, learner.estimator.fraction) == (3, 2, 0.6)
     assert learner.engine is unrolled_hypergradient
     assert learner.batches[0].size == 12
     first = learner.optimizer.param_groups[0]["lr"]

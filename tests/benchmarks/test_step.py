@@ -61,7 +61,7 @@ def test_windows_are_full_and_the_amortised_step_has_one_update() -> None:
     fill_window(training)
     assert training.learner is not None and len(training.learner.window) == 3
     bilevel_steps(training)()
-    assert len(training.learner.window) == 4
+    assert len(training.learner.window) == 3
     cheap = bilevel_training(TINY, AMORTISED, CPU)
     bilevel_steps(cheap)()
     assert cheap.learner is not None and cheap.learner.updates == 1

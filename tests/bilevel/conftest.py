@@ -128,7 +128,7 @@ class Problem:
 
     def window(self) -> tuple[list[InnerStep], list[Tensor]]:
         """The updates as training makes them, one after the other without a graph; and the weights after the last."""
-        weights, velocity = [w.clone().requires_grad_() for w in self.weights], self.velocity
+        weights, velocity = [w.clone().requires_grad_() for w in self.weights], [m.clone() for m in self.velocity]
         steps = []
         for number in range(self.num_steps):
             rows = self.rows(number)
@@ -149,8 +149,8 @@ class Problem:
             loss = self.loss(weights, augmented, self.labels[rows], self.images_per_step, self.masks(number))
             grads = torch.autograd.grad(loss, weights)
             steps[-1] = replace(steps[-1], grads=list(grads))
-            updated = steps[-1].sgd.step(weights, velocity, grads)
-            weights, velocity = updated.weights, updated.velocity
+            weights = [w.detach().clone().requires_grad_() for w in weights]
+            steps[-1].sgd.step(weights, velocity, grads)
         return steps, weights
 
     def outer_grad(self, weights) -> list[Tensor]:

@@ -122,8 +122,8 @@ def test_closed_form_of_a_quadratic(num_steps: int, momentum: float, decay: floa
     for _ in range(num_steps):
         theta = [scalar(a).requires_grad_()]
         steps.append(InnerStep(weights, theta, scalar(0.0), torch.empty(0), (), 1, sgd))
-        updated = sgd.step(weights, velocity, [weights[0].detach() - a])
-        weights, velocity = updated.weights, updated.velocity
+        weights = [weights[0].detach().clone().requires_grad_()]
+        sgd.step(weights, velocity, [weights[0].detach() - a])
     outer_grad = [weights[0].detach() - target]
     (grad,) = adjoint_hypergradient(problem, steps, outer_grad, Workers())
 

@@ -59,11 +59,9 @@ def flipped(levels: Tensor, number: int) -> Tensor:
     return images
 
 
-@pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("number", [0, 3, 5])
-def test_an_augmenter_is_given_what_the_base_makes_of_the_images(number: int, frozen: bool) -> None:
-    made = FrozenAugmenter(augmenter()) if frozen else augmenter()
-    plain, based = inputs(made), inputs(made, Flip())
+def test_an_augmenter_is_given_what_the_base_makes_of_the_images(number: int) -> None:
+    plain, based = inputs(augmenter()), inputs(augmenter(), Flip())
     before, after = (source.step(number, [], []) for source in (plain, based))
     levels = plain.fit[number].images
     assert torch.equal(before.images, levels / 255)
@@ -76,9 +74,22 @@ def test_an_augmenter_is_given_what_the_base_makes_of_the_images(number: int, fr
     assert torch.equal(after.params[0], expected)
 
 
-def test_what_is_made_by_hand_is_given_the_images_as_they_are() -> None:
+def test_what_is_made_by_hand_is_made_of_the_images_as_they_are_before_the_classifier_sees_them() -> None:
     source = inputs(Flip(), Flip(vertical=True))
-    assert torch.equal(source.step(2, [], []).images, source.fit[2].images)
+    step = source.step(2, [], [])
+    made = Flip().apply_uint8(source.fit[2].images, Flip().draw(BATCH, drawn("augment", 2)))
+    assert torch.equal(step.images, made)
+    assert source.augment([], step.images, step.params) is step.images
+
+
+def test_a_frozen_augmenter_is_given_what_the_base_makes_and_leaves_nothing_to_be_done() -> None:
+    frozen = FrozenAugmenter(augmenter())
+    source = inputs(frozen, Flip())
+    step = source.step(2, [], [])
+    made = frozen.apply(flipped(source.fit[2].images, 2), frozen.draw(BATCH, drawn("augment", 2)))
+    assert torch.equal(step.images, made)
+    assert not step.images.requires_grad
+    assert source.augment([], step.images, step.params) is step.images
 
 
 @pytest.mark.parametrize("number", [0, 7])

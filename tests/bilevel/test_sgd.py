@@ -9,10 +9,11 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from dabo_ray.bilevel.sgd import Sgd, SgdGroup
+from dabo_ray.bilevel.sgd import Sgd, SgdGroup, copied, laid_out_as
 from dabo_ray.data.sources import load
 from dabo_ray.models.small_cnn import SmallCnn
 
+CHANNELS = torch.channels_last
 RULES = {
     "plain": Sgd.of(),
     "weight decay": Sgd.of(weight_decay=5e-4),
@@ -48,20 +49,56 @@ def test_twenty_steps_equal_torch_to_the_last_bit(tmp_path, name: str, dtype: to
         reference.step()
         scores = functional_call(network, dict(zip(names, weights, strict=True)), (images,))
         grads = torch.autograd.grad(cross_entropy(scores, labels), weights)
-        updated = rule.with_lr(lr).step(weights, velocity, grads)
-        weights, velocity = updated.weights, updated.velocity
+        rule.with_lr(lr).step(weights, velocity, grads)
     for ours, theirs, first in zip(weights, network.parameters(), start, strict=True):
         assert torch.equal(ours, theirs)
         assert not torch.equal(ours, first)
 
 
-def test_a_step_leaves_what_it_was_given() -> None:
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_a_step_leaves_the_gradients(nesterov: bool, weight_decay: float) -> None:
     weights, velocity, grads = ([torch.full((3,), value)] for value in (1.0, 2.0, 3.0))
-    updated = Sgd.of(lr=0.5, momentum=0.9, weight_decay=0.1, nesterov=True).step(weights, velocity, grads)
-    assert [part[0].tolist() for part in (weights, velocity, grads)] == [[1.0] * 3, [2.0] * 3, [3.0] * 3]
-    assert updated.weights[0].is_leaf
-    assert updated.weights[0].requires_grad
-    assert not updated.velocity[0].requires_grad
+    Sgd.of(lr=0.5, momentum=0.9, weight_decay=weight_decay, nesterov=nesterov).step(weights, velocity, grads)
+    assert grads[0].tolist() == [3.0] * 3
+    assert velocity[0][0] == pytest.approx(0.9 * 2 + 3 + weight_decay)
+
+
+def test_copies_are_apart_and_equal() -> None:
+    tensors = [torch.rand(3, requires_grad=True), torch.arange(4), torch.rand(2, 3, 4, 5).to(memory_format=CHANNELS)]
+    copies = copied(tensors)
+    for copy, tensor in zip(copies, tensors, strict=True):
+        assert torch.equal(copy, tensor)
+        assert copy.data_ptr() != tensor.data_ptr()
+        assert copy.stride() == tensor.stride()
+        assert not copy.requires_grad
+
+
+def test_tensors_are_laid_out_as_others_only_where_they_are_not() -> None:
+    others = [torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5).to(memory_format=CHANNELS)]
+    tensors = [torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5)]
+    same, moved = laid_out_as(tensors, others)
+    assert same is tensors[0]
+    assert torch.equal(moved, tensors[1])
+    assert moved.stride() == others[1].stride()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_learning_rate_on_the_device_gives_the_same_adjoint(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lists = [list(torch.randn(2, 5, dtype=torch.float64, generator=generator)) for _ in range(2)]
+    rule = RULES[name]
+    on_device = rule.with_lr(torch.tensor(0.3, dtype=torch.float64))
+    for given in (lists, (lists[0], None)):
+        for ours, theirs in zip(on_device.step_adjoint(*given), rule.with_lr(0.3).step_adjoint(*given), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=1e-15)
+
+
+def test_no_later_updates_are_the_same_as_a_velocity_without_an_effect() -> None:
+    adjoint = [torch.randn(5, generator=torch.Generator().manual_seed(0))]
+    sgd = Sgd.of(lr=0.3, momentum=0.9, nesterov=True)
+    for ours, theirs in zip(sgd.step_adjoint(adjoint, None), sgd.step_adjoint(adjoint, [torch.zeros(5)]), strict=True):
+        assert torch.equal(ours[0], theirs[0])
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -101,8 +138,8 @@ def test_groups_are_updated_as_torch_does_and_have_their_own_adjoints() -> None:
         optimizer.state[weight]["momentum_buffer"] = buffer.clone()
     optimizer.step()
     sgd = Sgd(groups=groups)
-    updated = sgd.step(weights, velocity, grads).weights
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(updated, reference, strict=True))
+    sgd.step(weights, velocity, grads)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights, reference, strict=True))
     of_step = sgd.step_adjoint(adjoint, velocity_adjoint)
     whole = (*of_step, *sgd.before(adjoint, *of_step))
     for rows, group in ((slice(1), groups[0]), (slice(1, 3), groups[1])):

@@ -46,6 +46,24 @@ def test_due_after_every_m_updates(inner_steps: int, due: list[int]) -> None:
     assert [number for number in range(8) if learner.is_due_after(number)] == due
 
 
+@pytest.mark.parametrize(
+    ("inner_steps", "truncation", "kept"),
+    [
+        (1, 1, []),
+        (1, 3, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (4, 1, []),
+        (4, 2, [2, 6]),
+        (4, 4, [0, 1, 2, 4, 5, 6]),
+        (3, 4, [0, 1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
+def test_steps_are_kept_that_a_later_update_flows_through(inner_steps: int, truncation: int, kept: list[int]) -> None:
+    """An update after step d flows through steps d - K + 1 to d, and d itself is at hand."""
+    images = load("digits", Path()).labelled.take(torch.arange(16))
+    learner = outer(AffineMatrixAugmenter(noise=6, hidden=8), images, inner_steps=inner_steps, truncation=truncation)
+    assert [number for number in range(8) if learner.is_kept_after(number)] == kept
+
+
 @pytest.mark.parametrize("truncation", [1, 3])
 def test_an_update_descends_the_outer_loss(make_problem, relative_error, truncation: int) -> None:
     """One step of size 1 is minus the hypergradient of the loss on the last 16 digits, the problem's outer images."""
@@ -60,10 +78,9 @@ def test_an_update_descends_the_outer_loss(make_problem, relative_error, truncat
     steps, weights = problem.window()
     learner.window.extend(steps[:-1])
     before = learner.theta
-    _, _, update = learner.inner_gradient(problem.inner, steps[-1], problem.inner.loss)
-    learner.window.append(steps[-1])
-    found = update(weights, FiniteGuard(CPU))
-    loss, norm = found["outer_loss"], found["hypergradient_norm"]
+    _, _, hypergradient = learner.inner_gradient(problem.inner, steps[-1], problem.inner.loss)
+    losses, grads = hypergradient(steps[-1], weights, learner.outer_batch(), FiniteGuard(CPU))
+    loss, norm = losses["outer_loss"], learner.descend(grads, FiniteGuard(CPU))["hypergradient_norm"]
     moved = [old - new for old, new in zip(before, learner.theta, strict=True)]
     expected = problem.unrolled_hypergradient()
     # Outer images come as bytes over 255 in float32.
@@ -90,9 +107,9 @@ def test_updates_go_through_all_outer_images_in_turn(make_problem) -> None:
 
     object.__setattr__(problem.inner, "loss", watched)
     for _ in range(4):
-        _, _, update = learner.inner_gradient(problem.inner, steps[-1], loss)
-        learner.window.append(steps[-1])
-        update(weights, FiniteGuard(CPU))
+        _, _, hypergradient = learner.inner_gradient(problem.inner, steps[-1], loss)
+        _, grads = hypergradient(steps[-1], weights, learner.outer_batch(), FiniteGuard(CPU))
+        learner.descend(grads, FiniteGuard(CPU))
     found = torch.cat(seen).mul(255).round().byte().flatten(1).tolist()
     assert sorted(found) == sorted(digits.images[:64].flatten(1).tolist())
 
