@@ -18,12 +18,13 @@ IMPORTS: dict[str, set[str]] = {
     "storage": set(),
     "seeds": set(),
     "workers": set(),
+    "transfer": set(),
     "trials": set(),
     "models": set(),
     "config": {"storage"},
     "augment": {"storage"},
     "data": {"augment", "seeds", "storage", "workers"},
-    "bilevel": {"augment", "data", "seeds", "workers"},
+    "bilevel": {"augment", "data", "seeds", "transfer", "workers"},
     "assembly": {"augment", "bilevel", "config", "data", "models", "seeds", "trials", "workers"},
     "analysis": {"augment", "storage", "trials"},
     "reporting": {"analysis", "augment", "config", "storage", "trials"},
@@ -78,7 +79,7 @@ OWNED_BY: dict[str, set[str]] = {
     "torchvision": {"augment.transform", "models.imagenet", "prepare", "benchmarks"},
     "numpy": {"analysis", "data", "execution.worker", "reporting", "tracking", "benchmarks"},
     "torch": {
-        *("augment", "models", "data", "bilevel", "assembly", "execution", "benchmarks", "bench", "workers"),
+        *("augment", "models", "data", "bilevel", "assembly", "execution", "benchmarks", "bench", "transfer", "workers"),
         *("commands.run", "commands.dry_run", "tracking.augmenter_model"),
     },
 }

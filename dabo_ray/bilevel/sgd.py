@@ -91,14 +91,16 @@ class Sgd:
             if w[0].is_cuda:
                 _fused_step(group, w, m, d, skipped)
                 continue
-            if skipped is not None and skipped.item():
-                continue
+            before = None if skipped is None else copied([*w, *m])
             if group.weight_decay:
                 d = list(torch._foreach_add(d, w, alpha=group.weight_decay))
             torch._foreach_mul_(m, group.momentum)
             torch._foreach_add_(m, d)
             direction = list(torch._foreach_add(d, m, alpha=group.momentum)) if group.nesterov else m
             torch._foreach_add_(w, direction, alpha=-float(group.lr))
+            if before is not None and skipped is not None:
+                for tensor, old in zip([*w, *m], before, strict=True):
+                    tensor.copy_(torch.where(skipped > 0, old, tensor))
 
     def step_adjoint(self, adjoint: Tensors, velocity_adjoint: Tensors | None) -> tuple[Tensors, Tensors]:
         """From lambda and nu, the derivatives of the outer loss with respect to w' and m', to those for d and m'.

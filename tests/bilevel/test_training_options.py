@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from dabo_ray.augment.affine import AffineMatrixAugmenter
 from dabo_ray.augment.fixed import Identity
 from dabo_ray.bilevel.dropout import Masks, dropout_by
-from dabo_ray.bilevel.hypergradient import InnerProblem, adjoint_hypergradient
+from dabo_ray.bilevel.hypergradient import InnerProblem, adjoint_hypergradient, plain_gradient
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd, copied
@@ -143,7 +144,8 @@ def test_bfloat16_is_close_to_float32(truncation: int, make, relative_error) -> 
     for number in range(3):
         weights = [weight.requires_grad_() for weight in copied(run.weights)]
         run.step(number)
-        window.append(run.inputs.step(number, weights, run.learner.theta))
+        step = run.inputs.step(number, weights, run.learner.theta)
+        window.append(replace(step, grads=plain_gradient(run.updates.problem, step)[1]))
     batch = run.learner.batches[0]
     losses, grads = [], []
     for bfloat16 in (False, True):
