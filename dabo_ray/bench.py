@@ -16,6 +16,7 @@ from dabo_ray.reporting.terminal_table import Justify, make_table, print_table
 
 SUBJECTS: dict[str, str] = {
     "augment": "batched augmentation against torchvision's image by image, and kornia's",
+    "gpu": "steps on a GPU, with kernels and waits, beside PyTorch's own loops (--device cuda)",
     "step": "a bilevel step with a plain step of SGD, and ways to a hypergradient through several updates",
     "memory": "peak memory of these steps",
     "plan": "the next trial, at the start of a search and after ten thousand trials",
@@ -90,11 +91,16 @@ def _show(result: object) -> None:
     from dabo_ray.benchmarks.measure import BenchmarkResult
 
     assert isinstance(result, BenchmarkResult)
+    details = list(dict.fromkeys(name for row in result.rows for name in row.details))
     rows = [
-        (row.name, _FORMATS[row.unit].format(row.value), f"{row.ratio:.2f}", f"{100 * row.spread:.0f} %")
+        (
+            *(row.name, _FORMATS[row.unit].format(row.value), f"{row.ratio:.2f}", f"{100 * row.spread:.0f} %"),
+            *(f"{row.details[name]:.4g}" if name in row.details else "" for name in details),
+        )
         for row in result.rows
     ]
     columns: dict[str, Justify] = {"case": "left", "median": "right", "ratio": "right", "spread": "right"}
+    columns |= dict.fromkeys((name.replace("_", " ") for name in details), "right")
     console = Console()
     print_table(make_table(columns, rows, title=f"bench {result.what}"), console)
     for budget in result.budgets:

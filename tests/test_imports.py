@@ -57,6 +57,7 @@ OWNED_BY: dict[str, set[str]] = {
     # A model of MLflow is loaded by running a file that imports it.
     "mlflow": {"tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models", "tracking.augmenter_model"},
     "psutil": {"tracking.machine", "execution.cluster"},
+    "triton": {"bilevel.double_backward.batch_norm_kernels"},
     "filelock": {"storage.lock"},
     "safetensors": {"augment.export"},
     "yaml": {"config.yaml"},
@@ -79,7 +80,18 @@ OWNED_BY: dict[str, set[str]] = {
     "torchvision": {"augment.transform", "models.imagenet", "prepare", "benchmarks"},
     "numpy": {"analysis", "data", "execution.worker", "reporting", "tracking", "benchmarks"},
     "torch": {
-        *("augment", "models", "data", "bilevel", "assembly", "execution", "benchmarks", "bench", "transfer", "workers"),
+        *(
+            "augment",
+            "models",
+            "data",
+            "bilevel",
+            "assembly",
+            "execution",
+            "benchmarks",
+            "bench",
+            "transfer",
+            "workers",
+        ),
         *("commands.run", "commands.dry_run", "tracking.augmenter_model"),
     },
 }

@@ -50,6 +50,9 @@ class Row:
     spread: float = 0.0
     """Half the distance between the quartiles of the repeats over the median."""
 
+    details: Mapping[str, float] = field(default_factory=dict)
+    """What else was measured of it: name with its unit -> value."""
+
 
 @dataclass(frozen=True)
 class PerformanceBudget:
@@ -138,7 +141,8 @@ def to_json(result: BenchmarkResult, options: BenchmarkOptions) -> dict[str, Any
     return {
         "what": result.what,
         "rows": [
-            {"name": row.name, row.unit: row.value, "ratio": row.ratio, "spread": row.spread} for row in result.rows
+            {"name": row.name, row.unit: row.value, "ratio": row.ratio, "spread": row.spread, **row.details}
+            for row in result.rows
         ],
         "budgets": [{**asdict(budget), "met": budget.met} for budget in result.budgets],
         "environment": {

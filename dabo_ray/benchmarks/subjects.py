@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from dabo_ray.assembly import make_training
 from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.training import Training
-from dabo_ray.config.schema import BilevelConfig, ClassifierConfig, DataConfig, StudyConfig
+from dabo_ray.config.schema import AugmenterConfig, BilevelConfig, ClassifierConfig, DataConfig, StudyConfig
 from dabo_ray.data.images import Images
 from dabo_ray.data.splits import Pools
 from dabo_ray.trials import LEARNED, Phase, Trial
@@ -49,8 +49,16 @@ SIZES = [
 ]
 
 
-def bilevel_training(size: Size, bilevel: BilevelConfig, device: torch.device) -> Training:
-    """A learned training before its first step."""
+def bilevel_training(
+    size: Size,
+    bilevel: BilevelConfig,
+    device: torch.device,
+    *,
+    method: str = LEARNED,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    base: Sequence[Literal["flip", "flip_crop"]] = (),
+) -> Training:
+    """A training before its first step, learned unless another method is named."""
     generator = torch.Generator().manual_seed(0)
     shape = (NUM_BATCHES * size.batch, *size.shape)
     images = Images(
@@ -61,10 +69,12 @@ def bilevel_training(size: Size, bilevel: BilevelConfig, device: torch.device) -
     study = StudyConfig(
         study="bench",
         data=DataConfig(name="digits", outer_fraction=0.5),
-        classifier=ClassifierConfig(name=size.network, batch_size=size.batch, nesterov=True),
+        classifier=ClassifierConfig(name=size.network, batch_size=size.batch, nesterov=True, precision=precision),
+        augmenter=AugmenterConfig(base=list(base)),
         bilevel=bilevel,
+        baselines=[] if method == LEARNED else [method],  # type: ignore[list-item]
     )
-    trial = Trial(name="bench", phase=Phase.SEARCH, arm=LEARNED, method=LEARNED, seed=0, epochs=1000)
+    trial = Trial(name="bench", phase=Phase.SEARCH, arm=method, method=method, seed=0, epochs=1000)
     training = make_training(study, trial, pools, device=device)
     training.objective.classifier.train()
     return training

@@ -14,6 +14,7 @@ from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.estimator import Estimator
+from dabo_ray.bilevel.graphs import make_updates
 from dabo_ray.bilevel.hypergradient import InnerStep
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import lr_factor
@@ -62,6 +63,9 @@ class BilevelStep:
         mixed_batch_fraction: part of a batch, in (0, 1], that is differentiated twice; the batch must be shuffled.
         clip_norm: largest norm of the classifier's gradient, as torch.nn.utils.clip_grad_norm_; None: any.
         seed: of the augmentation's noise and of dropout.
+        cuda_graphs: replay steps on a GPU as CUDA graphs, after a few ordinary ones: the same numbers, several times
+            faster for small networks. Images must be of one shape, and the model must do the same in every step: what
+            Python decides is decided once.
 
     Raises:
         ValueError: an argument is out of its range, or the optimizer is none of these.
@@ -94,6 +98,7 @@ class BilevelStep:
         mixed_batch_fraction: float = 1.0,
         clip_norm: float | None = None,
         seed: int = 0,
+        cuda_graphs: bool = False,
     ) -> None:
         _check(inner_steps, truncation, total_steps, differentiate, mixed_batch_fraction, clip_norm)
         self.model = model
@@ -124,7 +129,8 @@ class BilevelStep:
             lr_factor=(lambda update: lr_factor("cosine", min(update / num_updates, 1.0))) if is_annealed else None,
             estimator=estimator if antithetic or mixed_batch_fraction < 1 else None,
         )
-        self._updates = Updates(self._objective, self._augment, self._learner, workers=Workers(), device=self._device)
+        updates = make_updates if cuda_graphs else Updates
+        self._updates = updates(self._objective, self._augment, self._learner, workers=Workers(), device=self._device)
 
     def step(
         self,

@@ -82,13 +82,14 @@ class Learner(ABC):
 
     @abstractmethod
     def inner_gradient(
-        self, problem: InnerProblem, step: InnerStep, loss: Loss
+        self, problem: InnerProblem, step: InnerStep, window: Sequence[InnerStep], loss: Loss
     ) -> tuple[Tensor, Tensors, AugmenterGradient]:
         """This worker's part of the inner loss and of its gradient at a step after which an update is due.
 
         Args:
             problem: the inner problem.
             step: the classifier update in hand.
+            window: those before it that are needed too, oldest first.
             loss: of the real pass, which moves running statistics.
 
         Returns:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -29,6 +30,29 @@ from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.sgd import Tensors, copied, global_norm, laid_out_as
 from dabo_ray.data.loader import Batch
 from dabo_ray.workers import Workers
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What an update is computed from."""
+
+    weights: Tensors
+    """Of the classifier; moved in place."""
+
+    velocity: Tensors
+    """Of SGD; moved in place."""
+
+    step: InnerStep
+    """With the weights themselves, or with copies where they are needed after they have moved."""
+
+    window: list[InnerStep] = field(default_factory=list)
+    """Updates before it that the hypergradient flows through too, oldest first."""
+
+    outer: Batch | None = None
+    """Outer images, where the learner needs them."""
+
+    is_due: bool = False
+    """Whether the augmenter's gradient is wanted."""
 
 
 @dataclass(frozen=True)
@@ -88,41 +112,37 @@ class Updates:
         self.guard.begin(number)
         weights, learner = step.weights, self.learner
         if learner is None:
-            return self._compute(weights, velocity, step).found
+            return self._compute(Arguments(weights, velocity, step)).found
         is_due, is_kept = learner.is_due_after(number), learner.is_kept_after(number)
         if is_due or is_kept:
             step = replace(step, weights=[weight.requires_grad_() for weight in copied(weights)])
         outer = learner.outer_batch() if is_due else None
-        computed = self._compute(weights, velocity, step, learner if is_due else None, outer)
-        learner.keep(replace(step, grads=computed.grads) if is_kept else None)
+        arguments = Arguments(weights, velocity, step, list(learner.window) if is_due else [], outer, is_due=is_due)
+        computed = self._compute(arguments)
+        learner.keep(replace(step, grads=copied(computed.grads)) if is_kept else None)
         if not is_due:
             return computed.found
         return {**computed.found, **learner.descend(computed.of_theta, self.guard)}
 
-    def _compute(
-        self,
-        weights: Tensors,
-        velocity: Tensors,
-        step: InnerStep,
-        learner: Learner | None = None,
-        outer: Batch | None = None,
-    ) -> Computed:
-        """Nothing but tensors on the device: the augmenter's gradient, where its learner is given, included."""
+    def _compute(self, given: Arguments) -> Computed:
+        """All that an update is, from tensors on the device to such tensors."""
+        step, weights = given.step, given.weights
+        learner = self.learner if given.is_due else None
         # Inner problem: one SGD step on augmented training images.
         if learner is None:
             loss, grads = plain_gradient(self.problem, step, self.objective.moving_loss)
         else:
-            loss, grads, of_augmenter = learner.inner_gradient(self.problem, step, self.objective.moving_loss)
+            found = learner.inner_gradient(self.problem, step, given.window, self.objective.moving_loss)
+            loss, grads, augmenter_gradient = found
         loss, *grads = self.workers.sum([loss, *laid_out_as(grads, weights)])
         self.guard.check(loss, global_norm(grads))
-        step.sgd.step(weights, velocity, grads, self.guard.skipped)
+        step.sgd.step(weights, given.velocity, grads, self.guard.skipped)
         self.objective.commit_statistics(self.guard)
-        found = {"train_loss": loss}
         if learner is None:
-            return Computed(found, grads, [])
+            return Computed({"train_loss": loss}, grads, [])
         # Outer problem: how should the augmenter change for the updated weights to do better?
-        losses, of_theta = of_augmenter(replace(step, grads=grads), weights, outer, self.guard)
-        return Computed(found | losses, grads, of_theta)
+        losses, of_theta = augmenter_gradient(replace(step, grads=grads), weights, given.outer, self.guard)
+        return Computed({"train_loss": loss, **losses}, grads, of_theta)
 
 
 class OuterBatches(Protocol):
@@ -165,17 +185,18 @@ class OuterLossLearner(Learner):
         return batch if batch.images.is_floating_point() else replace(batch, images=to_unit(batch.images))
 
     def inner_gradient(
-        self, problem: InnerProblem, step: InnerStep, loss: Loss
+        self, problem: InnerProblem, step: InnerStep, window: Sequence[InnerStep], loss: Loss
     ) -> tuple[Tensor, Tensors, AugmenterGradient]:
         """The pass that the hypergradient goes through; it needs no graph where other images stand for its own."""
         if self.estimator is not None:
-            return *plain_gradient(problem, step, loss), partial(self._hypergradient, problem, None)
-        value, latest = inner_gradient(problem, step, loss, in_weights=len(self.window) > 0)
-        return value, [grad.detach() for grad in latest.grads], partial(self._hypergradient, problem, latest)
+            return *plain_gradient(problem, step, loss), partial(self._hypergradient, problem, window, None)
+        value, latest = inner_gradient(problem, step, loss, in_weights=len(window) > 0)
+        return value, [grad.detach() for grad in latest.grads], partial(self._hypergradient, problem, window, latest)
 
     def _hypergradient(
         self,
         problem: InnerProblem,
+        window: Sequence[InnerStep],
         latest: InnerGradient | None,
         step: InnerStep,
         weights: Tensors,
@@ -188,5 +209,5 @@ class OuterLossLearner(Learner):
         of_weights = laid_out_as(torch.autograd.grad(loss, weights), weights)
         loss, *outer_grad = self.workers.sum([loss.detach(), *of_weights])
         guard.check(loss)
-        grads = self.engine(problem, [*self.window, step], outer_grad, self.workers, latest, self.estimator)
+        grads = self.engine(problem, [*window, step], outer_grad, self.workers, latest, self.estimator)
         return {"outer_loss": loss}, grads

@@ -14,12 +14,12 @@ from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Identity
 from dabo_ray.bilevel.evaluation import accuracy
 from dabo_ray.bilevel.finite import Diverged
+from dabo_ray.bilevel.graphs import make_updates
 from dabo_ray.bilevel.inputs import Inputs
 from dabo_ray.bilevel.learner import Learner
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd, Tensors, copied, global_norm
-from dabo_ray.bilevel.step import Updates
 from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batches
 from dabo_ray.workers import Workers
@@ -85,7 +85,7 @@ class Training:
             has_dropout=objective.has_dropout,
             device=self.device,
         )
-        self.updates = Updates(objective, self.inputs.augment, learner, workers=workers, device=self.device)
+        self.updates = make_updates(objective, self.inputs.augment, learner, workers=workers, device=self.device)
 
     @property
     def fit(self) -> Batches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,9 +57,10 @@ class TrainingLossLearner(Learner):
         self.budget = budget
 
     def inner_gradient(
-        self, problem: InnerProblem, step: InnerStep, loss: Loss
+        self, problem: InnerProblem, step: InnerStep, window: Sequence[InnerStep], loss: Loss
     ) -> tuple[Tensor, Tensors, AugmenterGradient]:
         """The classifier's pass, whose backward goes on to the images."""
+        del window
         produced = problem.augment(step.theta, step.images, step.params)
         augmented = produced.detach().requires_grad_()
         value = loss(step.weights, augmented, step.labels, step.size, step.masks)

@@ -76,9 +76,8 @@ def test_an_update_descends_the_outer_loss(make_problem, relative_error, truncat
             weight.copy_(value)
     learner = outer(problem.augmenter, digits.take(torch.arange(48, 64)), truncation=truncation)
     steps, weights = problem.window()
-    learner.window.extend(steps[:-1])
     before = learner.theta
-    _, _, hypergradient = learner.inner_gradient(problem.inner, steps[-1], problem.inner.loss)
+    _, _, hypergradient = learner.inner_gradient(problem.inner, steps[-1], steps[:-1], problem.inner.loss)
     losses, grads = hypergradient(steps[-1], weights, learner.outer_batch(), FiniteGuard(CPU))
     loss, norm = losses["outer_loss"], learner.descend(grads, FiniteGuard(CPU))["hypergradient_norm"]
     moved = [old - new for old, new in zip(before, learner.theta, strict=True)]
@@ -107,7 +106,7 @@ def test_updates_go_through_all_outer_images_in_turn(make_problem) -> None:
 
     object.__setattr__(problem.inner, "loss", watched)
     for _ in range(4):
-        _, _, hypergradient = learner.inner_gradient(problem.inner, steps[-1], loss)
+        _, _, hypergradient = learner.inner_gradient(problem.inner, steps[-1], [], loss)
         _, grads = hypergradient(steps[-1], weights, learner.outer_batch(), FiniteGuard(CPU))
         learner.descend(grads, FiniteGuard(CPU))
     found = torch.cat(seen).mul(255).round().byte().flatten(1).tolist()

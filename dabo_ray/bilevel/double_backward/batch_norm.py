@@ -27,6 +27,9 @@ which is gathered into one number per channel for each of gy, vx and h, and a co
 
 from __future__ import annotations
 
+import functools
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -80,6 +83,8 @@ class _BatchNormGradient(Function):
     def backward(ctx: Context, vx: Tensor, vw: Tensor, vb: Tensor) -> tuple[Tensor | None, ...]:
         """dS/dgy, dS/dx and dS/dw, see the module."""
         gy, x, w, mean, s, gw, gb = ctx.saved_tensors
+        if kernel := _kernel_for(x):
+            return *kernel(vx, vw, vb, gy, x, w, mean, s, gw, gb), None, None, None
         # Statistics of bfloat16 images are float32.
         gy, x, vx = (part.to(s.dtype) for part in (gy, x, vx))
         n = x.numel() // x.shape[1]
@@ -101,6 +106,27 @@ class _BatchNormGradient(Function):
 def _gradient(gy: Tensor, x: Tensor, w: Tensor, mean: Tensor, s: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     wanted = [True, True, True]
     return aten.native_batch_norm_backward(gy, x, w, None, None, mean, s, True, eps, wanted)  # type: ignore[no-any-return]
+
+
+def _kernel_for(x: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]] | None:
+    is_dense = x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+    is_served = x.is_cuda and is_dense and x.dtype.itemsize <= 4 and x.numel() < 2**31
+    return _kernel(x.device) if is_served else None
+
+
+@functools.cache
+def _kernel(device: torch.device) -> Callable[..., tuple[Tensor, Tensor, Tensor]] | None:
+    """The fused second derivatives, tried out once; None where they cannot be had."""
+    try:
+        from dabo_ray.bilevel.double_backward.batch_norm_kernels import second_derivatives
+
+        image, channel = torch.ones(2, 2, 2, 2, device=device), torch.ones(2, device=device)
+        second_derivatives(image, channel, channel, image, image, *[channel] * 5)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        warnings.warn(f"batch normalisation is differentiated without Triton, more slowly: {reason}", stacklevel=2)
+        return None
+    return second_derivatives
 
 
 def _affine(x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:

@@ -1,0 +1,242 @@
+"""Steps on a GPU: by the wall, on the host, on the device; kernels and waits; beside PyTorch's own loops."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from dabo_ray.augment.functional import to_unit
+from dabo_ray.benchmarks.launches import count_operators, count_waits, profile_kernels
+from dabo_ray.benchmarks.measure import BenchmarkOptions, BenchmarkResult, PerformanceBudget, Row
+from dabo_ray.benchmarks.subjects import (
+    AMORTISED,
+    Size,
+    bilevel_training,
+    fill_window,
+    with_truncation,
+)
+from dabo_ray.bilevel.step import Updates
+from dabo_ray.bilevel.training import Training
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+SIZE = Size("resnet18", (3, 32, 32), 128)
+WARM_UP = 10
+"""Calls of a case before it is measured: kernels are chosen and graphs recorded in them."""
+
+CIFAR10_UPDATES = 391
+"""Batches of 128 in an epoch of CIFAR-10."""
+
+TORCH, GRAPHED, PLAIN = "torch SGD", "torch SGD, CUDA graph by hand", "plain"
+EXACT, NOT_DUE, DUE, CHEAP, BASED, EAGER = (
+    *("exact K = 1", "not due", "due", "amortised", "amortised over flip", "amortised, no graphs"),
+)
+BUDGETS: dict[str, tuple[str, float]] = {
+    EXACT: (PLAIN, 3.8),
+    CHEAP: (PLAIN, 1.35),
+    NOT_DUE: (PLAIN, 1.05),
+    PLAIN: (GRAPHED, 1.05),
+}
+"""Case -> the case that it is compared with, and the largest ratio."""
+
+MOST_KERNELS = 5
+"""Of a due step over a plain one."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to measure."""
+
+    run: Callable[[], object]
+    updates: int = 1
+    """Of the classifier, in a run."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a run."""
+
+    wall: float
+    host: float
+    """Until the CPU has said all that there is to do."""
+
+
+def run(options: BenchmarkOptions, size: Size = SIZE) -> BenchmarkResult:
+    """Both precisions; every ratio is to the plain step of its own."""
+    rows: list[Row] = []
+    budgets: list[PerformanceBudget] = []
+    for precision in PRECISIONS:
+        cases = dict(_cases(size, precision, options.device))
+        timings = _interleaved(cases, options, precision)
+        counts = {name: _counts(case, options.device) for name, case in cases.items()}
+        ratios = {name: {other: _ratio(timings, cases, name, other) for other in cases} for name in cases}
+        for name, case in cases.items():
+            walls = [timing.wall / case.updates for timing in timings[name]]
+            host = statistics.median(timing.host / case.updates for timing in timings[name])
+            wall = statistics.median(walls)
+            low, _, high = statistics.quantiles(walls, n=4) if len(walls) > 1 else (wall, wall, wall)
+            details = {
+                "host_ms": 1e3 * host,
+                **counts[name],
+                "images_per_second": size.batch / wall,
+                "cifar10_epochs_per_hour": 3600 / (CIFAR10_UPDATES * wall),
+            }
+            spread = (high - low) / 2 / wall
+            rows.append(Row(f"{precision}: {name}", "seconds", wall, ratios[name][PLAIN], spread, details))
+        budgets += _budgets(precision, ratios, counts)
+        del cases
+    return BenchmarkResult("gpu", rows, budgets)
+
+
+def _budgets(
+    precision: Precision, ratios: Mapping[str, Mapping[str, float]], counts: Mapping[str, Mapping[str, float]]
+) -> Iterator[PerformanceBudget]:
+    for name, (other, most) in BUDGETS.items():
+        if name in ratios and other in ratios[name]:
+            yield PerformanceBudget(f"{precision}: {name} / {other}", ratios[name][other], most)
+    unit = "kernels" if "kernels" in counts[DUE] else "operators"
+    yield PerformanceBudget(
+        f"{precision}: {unit} of {DUE} / {PLAIN}", counts[DUE][unit] / counts[PLAIN][unit], MOST_KERNELS
+    )
+    if "waits" in counts[BASED]:
+        most_waits = max(count["waits"] for name, count in counts.items() if name != TORCH)
+        yield PerformanceBudget(f"{precision}: waits of a step", most_waits, 0)
+
+
+def _cases(size: Size, precision: Precision, device: torch.device) -> Iterator[tuple[str, Case]]:
+    made = partial(bilevel_training, size, device=device, precision=precision)
+    plain = made(AMORTISED, method="none")
+    yield TORCH, Case(_torch_step(plain, precision))
+    if device.type == "cuda":
+        yield GRAPHED, Case(_graphed_torch_step(made(AMORTISED, method="none"), precision))
+    yield PLAIN, Case(partial(plain.step, 0))
+    exact = made(with_truncation(1))
+    yield EXACT, Case(partial(exact.step, 0))
+    cheap = made(AMORTISED)
+    assert cheap.learner is not None
+    every = cheap.learner.inner_steps
+    yield NOT_DUE, Case(partial(cheap.step, 0))
+    yield DUE, Case(partial(cheap.step, every - 1))
+    yield CHEAP, Case(partial(_cycle, cheap, every), every)
+    yield BASED, Case(partial(_cycle, made(AMORTISED, base=("flip",)), every), every)
+    if device.type == "cuda":
+        eager = made(AMORTISED)
+        eager.updates = Updates(
+            eager.objective, eager.inputs.augment, eager.learner, workers=eager.workers, device=device
+        )
+        yield EAGER, Case(partial(_cycle, eager, every), every)
+    for engine in ("adjoint", "unrolled"):
+        long = made(with_truncation(4, engine))
+        fill_window(long)
+        yield f"{engine} K = 4", Case(partial(long.step, 0))
+
+
+def _cycle(training: Training, updates: int) -> None:
+    for number in range(updates):
+        training.step(number)
+
+
+def _torch_step(training: Training, precision: Precision) -> Callable[[], None]:
+    """What PyTorch's tutorials have."""
+    net = training.objective.classifier
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+
+    def step() -> None:
+        batch = training.fit[0]
+        optimizer.zero_grad()
+        _loss(training, to_unit(batch.images), batch.labels, precision).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def _graphed_torch_step(training: Training, precision: Precision) -> Callable[[], None]:
+    """The same as a CUDA graph with torch's fused SGD, as one would write it by hand for this network and batch."""
+    net = training.objective.classifier
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True)
+    first = training.fit[0]
+    images, labels = to_unit(first.images), first.labels.clone()
+
+    def compute() -> None:
+        optimizer.zero_grad(set_to_none=False)
+        _loss(training, images, labels, precision).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            compute()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        compute()
+
+    def step() -> None:
+        batch = training.fit[0]
+        images.copy_(to_unit(batch.images))
+        labels.copy_(batch.labels)
+        graph.replay()
+
+    return step
+
+
+def _loss(training: Training, images: Tensor, labels: Tensor, precision: Precision) -> Tensor:
+    device = images.device.type
+    with torch.autocast(device, torch.bfloat16, cache_enabled=False) if precision == "bfloat16" else nullcontext():
+        scores = training.objective.classifier(images)
+    return cross_entropy(scores.float(), labels)
+
+
+def _interleaved(cases: Mapping[str, Case], options: BenchmarkOptions, precision: Precision) -> dict[str, list[Timing]]:
+    """Every case in turn, `options.repeats` times."""
+    for name, case in cases.items():
+        options.show_progress(f"{precision}, warming up: {name}")
+        for _ in range(WARM_UP if options.device.type == "cuda" else 1):
+            case.run()
+    timings: dict[str, list[Timing]] = {name: [] for name in cases}
+    for number in range(options.repeats):
+        for name, case in cases.items():
+            options.show_progress(f"{precision}, round {number + 1} of {options.repeats}: {name}")
+            timings[name].append(_timed(case, options.device))
+    return timings
+
+
+def _timed(case: Case, device: torch.device) -> Timing:
+    _wait(device)
+    start = time.perf_counter()
+    case.run()
+    host = time.perf_counter() - start
+    _wait(device)
+    return Timing(time.perf_counter() - start, host)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _counts(case: Case, device: torch.device) -> dict[str, float]:
+    if device.type != "cuda":
+        return {"operators": sum(count_operators(case.run).values()) / case.updates}
+    kernels, seconds = profile_kernels(case.run)
+    return {
+        "device_ms": 1e3 * seconds / case.updates,
+        "kernels": kernels / case.updates,
+        "waits": count_waits(case.run) / case.updates,
+    }
+
+
+def _ratio(timings: Mapping[str, list[Timing]], cases: Mapping[str, Case], name: str, other: str) -> float:
+    """Median over the rounds of the ratio within one."""
+    factor = cases[other].updates / cases[name].updates
+    return statistics.median(factor * a.wall / b.wall for a, b in zip(timings[name], timings[other], strict=True))
