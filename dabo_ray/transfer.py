@@ -35,5 +35,11 @@ def sent(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     return found
 
 
+def sent_as(tensor: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """One tensor on the device of another, in its type or the one given."""
+    (found,) = sent([tensor.to(like.dtype if dtype is None else dtype)], like.device)
+    return found
+
+
 def _part(packed: Tensor, start: int, size: int, like: Tensor) -> Tensor:
     return packed[start : start + size].view(like.dtype).view(like.shape)

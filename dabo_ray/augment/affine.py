@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
 
@@ -109,15 +110,20 @@ def affine_map(coordinates: Tensor) -> Tensor:
     """
     rotation, scale, aspect, shear, *translation = coordinates.unbind(1)
     q = aspect.square() + shear.square() - rotation.square()
-    even, odd = torch.zeros_like(q), torch.zeros_like(q)
-    for k in reversed(range(SERIES_TERMS)):
-        even = 1 + even * q / ((2 * k + 1) * (2 * k + 2))
-        odd = 1 + odd * q / ((2 * k + 2) * (2 * k + 3))
+    exponents, coefficients = _series(q.dtype, q.device)
+    even, odd = ((q[:, None] ** exponents)[:, :, None] * coefficients).sum(1).unbind(1)
     factor = scale.exp()
     top = torch.stack((even + odd * aspect, odd * (shear - rotation)), 1)
     bottom = torch.stack((odd * (shear + rotation), even - odd * aspect), 1)
     linear = factor[:, None, None] * torch.stack((top, bottom), 1)
     return torch.cat((linear, torch.stack(translation, 1).unsqueeze(2)), 2)
+
+
+@functools.cache
+def _series(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Exponents of q, and its coefficients in C and S, (terms, 2)."""
+    inverses = [[1 / math.factorial(2 * k), 1 / math.factorial(2 * k + 1)] for k in range(SERIES_TERMS)]
+    return torch.arange(SERIES_TERMS, dtype=dtype, device=device), torch.tensor(inverses, dtype=dtype, device=device)
 
 
 class _Shape:

@@ -9,6 +9,7 @@ from dabo_ray.augment import functional as F
 from dabo_ray.augment.autoaugment_operations import OPERATIONS, Space, apply_each, as_levels, look_up
 from dabo_ray.augment.fixed import Params, Uint8Augmentation
 from dabo_ray.augment.mixing import dirichlet
+from dabo_ray.transfer import sent_as
 
 LEVELS = 10
 MAX_DEPTH = 3
@@ -102,9 +103,9 @@ class AugMix(Uint8Augmentation):
         for step in range(entries.shape[2]):
             numbers, strengths = (values[:, :, step].T.flatten() for values in (operations, magnitudes))
             changed = apply_each(changed, numbers, strengths, bilinear=True)
-        mixed = levels.float().mul_(F.per_image(share.to(levels.device, torch.float32)))
+        mixed = levels.float().mul_(F.per_image(sent_as(share, levels, torch.float32)))
         for chain, weight in zip(changed.chunk(self.width), weights.unbind(1), strict=True):
-            mixed.addcmul_(chain.float(), F.per_image(weight.to(mixed)))
+            mixed.addcmul_(chain.float(), F.per_image(sent_as(weight, mixed)))
         # Shares sum to one only up to rounding, and torchvision cuts what it mixes to 8 bits.
         mixed.floor_().clamp_(0, 255).div_(255)
         return mixed.to(images.dtype) if images.is_floating_point() else mixed

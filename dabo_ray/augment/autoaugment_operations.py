@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dabo_ray.augment import eight_bit
 from dabo_ray.augment import functional as F
+from dabo_ray.transfer import sent_as
 
 Space = Mapping[str, tuple[Tensor, bool]]
 """Operation -> its magnitudes, and whether their sign is random."""
@@ -106,7 +107,7 @@ def _changed(
     # All warps are one, with matrices; they come after Identity in the order.
     of_warps = torch.split(sorted_magnitudes[num_kept : num_kept + num_warps], counts[: len(_WARPS)])
     height, width = levels.shape[-2:]
-    matrices = _warp_matrices(of_warps, height, width).to(levels.device, torch.float32)
+    matrices = sent_as(_warp_matrices(of_warps, height, width), levels, torch.float32)
     piece = max(1, CACHED // levels.shape[1:].numel()) if levels.device.type == "cpu" else len(levels)
     parts = zip(*(torch.split(term, piece) for term in F.pixel_terms(matrices, height, width)), strict=True)
     warp = eight_bit.bilinear_warp if bilinear else eight_bit.nearest_warp
@@ -117,8 +118,8 @@ def _changed(
     )
     steps = [(operation, min(piece, count - done)) for operation, count in groups for done in range(0, count, piece)]
     sizes = [size for _, size in steps]
-    rows = torch.split(order.to(levels.device), sizes)
-    strengths = torch.split(sorted_magnitudes.to(levels.device, torch.float32), sizes)
+    rows = torch.split(sent_as(order, levels, torch.int64), sizes)
+    strengths = torch.split(sent_as(sorted_magnitudes, levels, torch.float32), sizes)
     for (operation, _), group, values in zip(steps, rows, strengths, strict=True):
         if kept or operation is not _keep:
             yield group, operation(levels.index_select(0, group).float(), values)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dabo_ray.augment import functional as F
 from dabo_ray.augment.fixed import FixedAugmentation, Params, check_batch
+from dabo_ray.transfer import sent_as
 
 _OPERATIONS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (F.brightness, F.contrast, F.saturation, F.hue)
 
@@ -53,16 +54,17 @@ class ColorJitter(FixedAugmentation):
         check_batch(images, params)
         values, orders = params
         used = self.ranges[:, 0] != self.ranges[:, 1]
-        if not used.any():
+        if not used.any() or not len(images):
             return images.clone()
         # Operations that do nothing are left out, so that there are fewer orders.
         kinds, kind = torch.unique(orders[used[orders]].view(-1, int(used.sum())), dim=0, return_inverse=True)
         counts = kind.bincount(minlength=len(kinds)).tolist()
         rows = torch.split(kind.argsort(stable=True), counts)
         output = torch.empty(images.shape, dtype=images.dtype, device=images.device)
+        values, places = sent_as(values, images), sent_as(torch.cat(rows), images, torch.int64)
+        rows = torch.split(places, counts)
         for numbers, group in zip(kinds.tolist(), rows, strict=True):
-            factors = values[group].to(images).unbind(1)
-            group = group.to(images.device)
+            factors = values.index_select(0, group).unbind(1)
             changed = images.index_select(0, group)
             for number in numbers:
                 changed = _OPERATIONS[number](changed, factors[number])

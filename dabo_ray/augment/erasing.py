@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dabo_ray.augment.fixed import AnyDtypeAugmentation, FixedAugmentation, Params, check_batch, check_uint8
 from dabo_ray.augment.functional import to_unit
+from dabo_ray.transfer import sent_as
 
 ATTEMPTS = 10
 """Rectangles that are tried for an image before it stays whole, as in torchvision."""
@@ -104,7 +105,7 @@ class RandomErasing(FixedAugmentation):
         return self._filled(to_unit(levels * (1 - painted)), painted)
 
     def _filled(self, blackened: Tensor, painted: Tensor) -> Tensor:
-        return blackened.add_(painted.to(blackened), alpha=self.value) if self.value else blackened
+        return blackened.add_(painted.to(blackened.dtype), alpha=self.value) if self.value else blackened
 
     def _painted(self, images: Tensor, params: Params) -> Tensor:
         chosen, areas, aspects, corners = params
@@ -128,7 +129,7 @@ def inside(first: Tensor, end: Tensor, images: Tensor) -> Tensor:
         end: (B, 2) the row and the column after the last.
         images: (B, C, H, W), for the size, the type and the device.
     """
-    first, end = first.to(images.device), end.to(images.device)
+    first, end = sent_as(torch.stack((first, end)), images, torch.int64)
     masks = []
     for axis, side in enumerate(images.shape[-2:]):
         place = torch.arange(side, device=images.device)

@@ -11,6 +11,7 @@ from torch import Tensor
 from dabo_ray.augment.autoaugment_operations import OPERATIONS, apply_chain
 from dabo_ray.augment.erasing import inside
 from dabo_ray.augment.fixed import Params, Uint8Augmentation
+from dabo_ray.transfer import sent_as
 
 SubPolicy = Sequence[tuple[str, float, float]]
 """Operations one after the other: a key of `KINDS`, a probability and a level, both in [0, 1]."""
@@ -140,7 +141,7 @@ def _cut_out(images: Tensor, sizes: Tensor, centres: Tensor, chosen: Tensor) -> 
     sides = torch.tensor(images.shape[-2:])
     first = (centres * sides - sizes[:, None] / 2).clamp(min=0).floor()
     end = torch.where(chosen[:, None], (first + sizes[:, None]).floor() + 1, first)
-    colour = torch.tensor(FILL, dtype=images.dtype, device=images.device) / 255
+    colour = sent_as(torch.tensor(FILL), images) / 255
     if images.shape[1] == 1:
         colour = colour.mean(dim=0, keepdim=True)
     painted = inside(first, end, images)

@@ -11,6 +11,7 @@ from torch import Tensor
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.export import load_augmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Params
+from dabo_ray.transfer import sent
 
 
 class AugmenterFileError(ValueError):
@@ -50,7 +51,7 @@ class FrozenAugmenter(FixedAugmentation):
 
     def apply(self, images: Tensor, params: Params) -> Tensor:
         """The augmenter's transformations; `params` are what was drawn and, where there is one, the context."""
-        return self.augmenter(images, *(part.to(images.device) for part in params))  # type: ignore[no-any-return]
+        return self.augmenter(images, *sent(params, images.device))  # type: ignore[no-any-return]
 
 
 def read_frozen(path: Path, num_classes: int) -> FrozenAugmenter:

@@ -45,7 +45,8 @@ def pixel_terms(matrix: Tensor, height: int, width: int) -> Terms:
         torch.arange((1 - side) / 2, side / 2, device=matrix.device, dtype=matrix.dtype) for side in (width, height)
     )
     # Half way between two pixels the last bit decides: divide and sum in torchvision's order.
-    return _sampling_terms(matrix / matrix.new_tensor([[width / 2], [height / 2]]), x_W, y_H)
+    halves = torch.stack([matrix.new_full((1,), side / 2) for side in (width, height)])
+    return _sampling_terms(matrix / halves, x_W, y_H)
 
 
 def sample(images: Tensor, terms: Terms, interpolation: str) -> Tensor:

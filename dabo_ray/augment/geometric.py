@@ -8,6 +8,7 @@ from torch.nn.functional import pad
 
 from dabo_ray.augment import functional as F
 from dabo_ray.augment.fixed import AnyDtypeAugmentation, FixedAugmentation, Params, check_batch
+from dabo_ray.transfer import sent_as
 
 
 class Flip(AnyDtypeAugmentation):
@@ -31,7 +32,7 @@ class Flip(AnyDtypeAugmentation):
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Mirror the chosen images."""
         (mirrored,) = params
-        rows = mirrored.nonzero().squeeze(1).to(images.device)
+        rows = sent_as(mirrored.nonzero().squeeze(1), images, torch.int64)
         output = images.detach().clone(memory_format=torch.contiguous_format)
         F.put(output, rows, output.index_select(0, rows).flip(self.axis))
         return output
@@ -76,7 +77,7 @@ class Crop(AnyDtypeAugmentation):
         length = of_image - 2 * margin_y * of_row - 2 * margin_x
         runs = padded.as_strided((max(0, padded.numel() - length + 1), length), (1, 1))
         first = torch.arange(len(images)) * of_image + top * of_row + left
-        chosen = runs.index_select(0, first.to(images.device))
+        chosen = runs.index_select(0, sent_as(first, images, torch.int64))
         return chosen.as_strided(images.shape, (length, of_channel, of_row, 1)).contiguous()
 
 
@@ -145,4 +146,4 @@ class RandomAffine(FixedAugmentation):
         # out(p) = image(matrix (p - shift)), in pixels about the centre.
         offset = -matrix @ (shifts * torch.tensor([width, height]))[:, :, None]
         theta = F.theta_of(torch.cat((matrix, offset), dim=2), height, width)
-        return F.affine_warp(images, theta.to(images)).clamp(0, 1)
+        return F.affine_warp(images, sent_as(theta, images)).clamp(0, 1)

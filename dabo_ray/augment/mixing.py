@@ -13,6 +13,7 @@ from torch.nn.functional import one_hot
 from dabo_ray.augment.erasing import inside
 from dabo_ray.augment.fixed import AnyDtypeAugmentation, FixedAugmentation, Params, check_batch
 from dabo_ray.augment.functional import per_image
+from dabo_ray.transfer import sent_as
 
 
 class Mixup(FixedAugmentation):
@@ -45,12 +46,12 @@ class Mixup(FixedAugmentation):
     def apply(self, images: Tensor, params: Params) -> Tensor:
         """Blend each image with the one before it."""
         check_batch(images, params)
-        share = per_image(params[0].to(images))
+        share = per_image(sent_as(params[0], images))
         return images * share + images.roll(1, 0) * (1 - share)
 
     def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
         """(B, num_classes) shares of the classes."""
-        return mixed_labels(labels, self.num_classes, params[0].to(images.device, torch.float32))
+        return mixed_labels(labels, self.num_classes, sent_as(params[0], images, torch.float32))
 
 
 class CutMix(AnyDtypeAugmentation):
@@ -93,7 +94,7 @@ class CutMix(AnyDtypeAugmentation):
         first, end = _rectangle(images, params)
         height, width = images.shape[-2:]
         pasted = (end - first).prod(dim=1) / (height * width)
-        return mixed_labels(labels, self.num_classes, (1 - pasted).to(images.device, torch.float32))
+        return mixed_labels(labels, self.num_classes, sent_as(1 - pasted, images, torch.float32))
 
 
 def _check_alpha(alpha: float) -> None:

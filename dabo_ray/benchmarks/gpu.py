@@ -186,6 +186,8 @@ def _graphed_torch_step(training: Training, precision: Precision) -> Callable[[]
         images.copy_(to_unit(batch.images))
         labels.copy_(batch.labels)
         graph.replay()
+        # The graph writes into its momentum, which must live as long.
+        assert optimizer.state
 
     return step
 

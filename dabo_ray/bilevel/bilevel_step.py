@@ -24,7 +24,7 @@ from dabo_ray.bilevel.step import OuterLossLearner, Updates
 from dabo_ray.bilevel.torch_sgd import TorchSgd, assign_buffers
 from dabo_ray.data.loader import Batch
 from dabo_ray.seeds import derive
-from dabo_ray.transfer import sent
+from dabo_ray.transfer import sent_as
 from dabo_ray.workers import Workers
 
 DEFAULT_UPDATES = 1000
@@ -212,7 +212,7 @@ class BilevelStep:
     def _inner_step(self, batch: Batch) -> InnerStep:
         generator = torch.Generator().manual_seed(derive(self._seed, "augment", self.steps))
         like = self._learner.theta[0]
-        drawn = (part.to(like) for part in sent(self.augmenter.draw(batch.size, generator), self._device))
+        drawn = (sent_as(part, like) for part in self.augmenter.draw(batch.size, generator))
         has_dropout = self._objective.has_dropout
         return InnerStep(
             weights=self._sgd.weights(),

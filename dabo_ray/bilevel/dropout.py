@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from dabo_ray.seeds import derive
+from dabo_ray.transfer import sent_as
 from dabo_ray.workers import Workers
 
 
@@ -68,4 +69,4 @@ class dropout_by(TorchFunctionMode):
         self.calls += 1
         mask = torch.rand(self.masks.size, *input.shape[1:], generator=generator) >= p
         mine = self.masks.workers.shard(mask).repeat(self.masks.repeats, *[1] * (input.dim() - 1))
-        return input * mine.to(input.device, input.dtype, non_blocking=True) / (1 - p)
+        return input * sent_as(mine, input) / (1 - p)

@@ -18,7 +18,7 @@ from torch import Tensor
 from dabo_ray.bilevel.hypergradient import Augment, InnerStep
 from dabo_ray.bilevel.learner import Learner
 from dabo_ray.bilevel.objective import Objective
-from dabo_ray.bilevel.sgd import Sgd, Tensors, copied
+from dabo_ray.bilevel.sgd import Sgd, Tensors, copied, copy_each
 from dabo_ray.bilevel.step import Arguments, Computed, Updates
 from dabo_ray.data.loader import Batch
 from dabo_ray.transfer import sent
@@ -88,7 +88,7 @@ class GraphedUpdates(Updates):
         if not self._buffers:
             self._buffers = dict(zip(given, copied(list(given.values())), strict=True))
         elif given is not self._buffers:
-            _copy(list(self._buffers.values()), list(given.values()))
+            copy_each(list(self._buffers.values()), list(given.values()))
         self.objective.buffers = self._buffers
 
     def _key(self, given: Arguments, tensors: Tensors) -> Hashable:
@@ -108,19 +108,21 @@ class GraphedUpdates(Updates):
         ]
         fixed = _with_tensors(given, inputs)
         graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.current_stream()
         try:
             # Other threads may go on to use the GPU: images are read ahead of time.
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 computed = super()._compute(fixed)
-                _copy(list(self._buffers.values()), list(self.objective.buffers.values()))
+                copy_each(list(self._buffers.values()), list(self.objective.buffers.values()))
                 found = torch.stack(list(computed.found.values()))
         finally:
+            # A recording that fails leaves its own stream in use.
+            torch.cuda.set_stream(stream)
             self.objective.buffers = self._buffers
         return Recording(graph, inputs, computed, found)
 
     def _replay(self, recording: Recording, tensors: Tensors) -> Computed:
-        with torch.no_grad():
-            _copy(recording.inputs, tensors)
+        copy_each(recording.inputs, tensors)
         recording.graph.replay()
         # The next replay writes into the same memory.
         found = dict(zip(recording.computed.found, recording.found.clone().unbind(), strict=True))
@@ -182,10 +184,3 @@ def _with_tensors(given: Arguments, tensors: Tensors) -> Arguments:
 
 def _with_rates(sgd: Sgd, rates: tuple[Tensor, ...]) -> Sgd:
     return replace(sgd, groups=tuple(replace(group, lr=lr) for group, lr in zip(sgd.groups, rates, strict=True)))
-
-
-def _copy(to: Tensors, tensors: Tensors) -> None:
-    """Copies tensors into others; those of a type by one kernel."""
-    for dtype in {tensor.dtype for tensor in to}:
-        chosen = [pair for pair in zip(to, tensors, strict=True) if pair[0].dtype == dtype]
-        torch._foreach_copy_([pair[0].detach() for pair in chosen], [pair[1].detach() for pair in chosen])

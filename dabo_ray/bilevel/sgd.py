@@ -147,7 +147,7 @@ class Sgd:
         """
         norm = global_norm(grads)
         factor = self._factor(norm)
-        along = torch.stack([part.sum() for part in torch._foreach_mul(of_scaled, grads)]).sum()
+        along = _sum(torch._foreach_mul(of_scaled, grads))
         if self.differentiate == "direction":
             back = torch.where(norm > 0, factor * along / norm.square(), 0.0)
         else:
@@ -167,6 +167,14 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     return total
 
 
+def _sum(tensors: Sequence[Tensor]) -> Tensor:
+    """Of all numbers."""
+    if tensors[0].is_cuda:
+        # A kernel for each tensor takes longer than a copy of all.
+        return torch.cat([tensor.reshape(-1) for tensor in tensors]).sum()
+    return torch.stack([tensor.sum() for tensor in tensors]).sum()
+
+
 def _plus(tensors: Tensors, others: Tensors, factor: float | Tensor) -> Tensors:
     if isinstance(factor, Tensor):
         return list(torch._foreach_add(tensors, torch._foreach_mul(others, factor)))
@@ -174,12 +182,18 @@ def _plus(tensors: Tensors, others: Tensors, factor: float | Tensor) -> Tensors:
 
 
 def copied(tensors: Sequence[Tensor]) -> Tensors:
-    """Copies without a graph, by one kernel for all of them where there is one."""
-    copies = [torch.empty_like(tensor) for tensor in tensors]
-    if copies:
-        with torch.no_grad():
-            torch._foreach_copy_(copies, list(tensors))
+    """Copies without a graph."""
+    copies = [torch.empty_like(tensor, requires_grad=False) for tensor in tensors]
+    copy_each(copies, tensors)
     return copies
+
+
+@torch.no_grad()
+def copy_each(to: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
+    """Copies tensors into others; on a GPU those of one type by one kernel."""
+    for dtype in {tensor.dtype for tensor in to}:
+        pairs = [pair for pair in zip(to, tensors, strict=True) if pair[0].dtype == dtype]
+        torch._foreach_copy_([pair[0] for pair in pairs], [pair[1] for pair in pairs])
 
 
 def laid_out_as(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> Tensors:

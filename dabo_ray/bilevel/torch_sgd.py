@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dabo_ray.bilevel.sgd import Differentiate, Sgd, SgdGroup, Tensors
+from dabo_ray.bilevel.sgd import Differentiate, Sgd, SgdGroup, Tensors, copy_each
 
 
 class TorchSgd:
@@ -83,6 +83,4 @@ def _check(optimizer: torch.optim.Optimizer) -> None:
 def assign_buffers(model: nn.Module, buffers: dict[str, Tensor]) -> None:
     """Gives a model's buffers of these names the values, in place."""
     own = dict(model.named_buffers())
-    if own:
-        with torch.no_grad():
-            torch._foreach_copy_(list(own.values()), [buffers[name] for name in own])
+    copy_each(list(own.values()), [buffers[name] for name in own])

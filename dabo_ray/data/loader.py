@@ -11,6 +11,7 @@ from torch import Tensor
 from dabo_ray.data.images import Images
 from dabo_ray.data.stream import Ahead, Shards, windowed
 from dabo_ray.seeds import derive
+from dabo_ray.transfer import sent
 from dabo_ray.workers import Workers
 
 
@@ -62,10 +63,10 @@ class Batches:
         """A batch of an endless sequence of passes."""
         device = self.labels.device
         if self._ahead is None:
-            rows = self._rows(number).to(device, non_blocking=True)
+            (rows,) = sent([self._rows(number)], device)
             return Batch(self.images.read(rows), self.labels[rows], self.batch_size)
         rows, images = self._ahead[number]
-        rows = rows.to(device, non_blocking=True)
+        (rows,) = sent([rows], device)
         return Batch(images.to(device, non_blocking=True), self.labels[rows], self.batch_size)
 
     def _decoded(self, number: int) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dabo_ray.assembly import make_training
 from dabo_ray.augment.affine import AffineAugmenter
+from dabo_ray.augment.fixed import Identity, Params
 from dabo_ray.bilevel.bilevel_step import BilevelStep
 from dabo_ray.bilevel.finite import Diverged
 from dabo_ray.bilevel.graphs import EAGER_CALLS, GraphedUpdates
@@ -88,27 +89,37 @@ def distance(ours: list[Tensor], theirs: list[Tensor]) -> float:
 
 @pytest.mark.parametrize("name", CASES)
 def test_graphs_give_what_single_kernels_give(name: str) -> None:
-    graphed, eager = (training(GPU, CASES[name], graphed=graphed) for graphed in (True, False))
+    graphed, eager, again = (training(GPU, CASES[name], graphed=graphed) for graphed in (True, False, False))
     assert isinstance(graphed.updates, GraphedUpdates)
-    start = state(eager)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for number in range(STEPS):
-            ours, theirs = graphed.step(number), eager.step(number)
+            ours, theirs, theirs_again = (run.step(number) for run in (graphed, eager, again))
             assert ours.keys() == theirs.keys()
             for key, value in theirs.items():
-                assert float(ours[key]) == pytest.approx(float(value), rel=2e-2, abs=1e-4), (number, key)
+                noise = abs(float(value) - float(theirs_again[key]))
+                assert float(ours[key]) == pytest.approx(float(value), rel=1e-3, abs=20 * noise), (number, key)
     assert graphed.updates._recordings, "no step was recorded"
-    assert distance(state(graphed), state(eager)) < 1e-3 * distance(state(eager), start)
+    # Sums are taken in another order in every run of the same kernels, and training makes much of it.
+    assert distance(state(graphed), state(eager)) <= 1e-5 + 20 * distance(state(again), state(eager))
 
 
 @pytest.mark.parametrize("name", ["default", "exact", "window", "none"])
 def test_a_gpu_gives_what_the_cpu_gives(name: str) -> None:
+    """Of second derivatives of so deep a network float32 keeps a digit or two, on the CPU as well."""
     on_gpu, on_cpu = (training(device, CASES[name]) for device in (GPU, CPU))
     for number in range(4):
         ours, theirs = on_gpu.step(number), on_cpu.step(number)
         for key, value in theirs.items():
-            assert float(ours[key]) == pytest.approx(float(value), rel=1e-2), (number, key)
+            tolerance = 0.2 if key == "hypergradient_norm" else 1e-2
+            assert float(ours[key]) == pytest.approx(float(value), rel=tolerance), (number, key)
+
+
+class Broken(Identity):
+    """Images that are not numbers."""
+
+    def apply(self, images: Tensor, params: Params) -> Tensor:
+        return images * torch.nan
 
 
 def test_nothing_moves_after_a_bad_step() -> None:
@@ -116,9 +127,7 @@ def test_nothing_moves_after_a_bad_step() -> None:
     for number in range(STEPS):
         run.step(number)
     before = state(run)
-    run.inputs.augment = lambda *_: torch.full((16, 3, 16, 16), torch.nan, device=GPU)  # type: ignore[method-assign]
-    run.updates.problem = type(run.updates.problem)(run.inputs.augment, run.objective.loss)
-    run.updates._recordings.clear()  # type: ignore[attr-defined]
+    run.inputs.base = Broken()
     for number in range(STEPS, STEPS + 5):
         run.step(number)
     for ours, theirs in zip(state(run), before, strict=True):
@@ -175,6 +184,8 @@ def test_what_cannot_be_recorded_is_computed_as_usual_with_a_warning() -> None:
     trainer = library_step(cuda_graphs=True, model=Waiting())
     with pytest.warns(UserWarning, match="without CUDA graphs"):
         [trainer.step(*batches(number)) for number in range(12)]
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    assert torch.rand(3, device=GPU).isfinite().all()
     other = library_step(cuda_graphs=False, model=Waiting())
     for number in range(12):
         other.step(*batches(number))
