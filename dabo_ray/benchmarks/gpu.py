@@ -33,6 +33,9 @@ SIZE = Size("resnet18", (3, 32, 32), 128)
 WARM_UP = 10
 """Calls of a case before it is measured: kernels are chosen and graphs recorded in them."""
 
+IN_A_ROW = 8
+"""Updates of a kind between two looks at the clock: a device that has just been waited for has nothing to do."""
+
 CIFAR10_UPDATES = 391
 """Batches of 128 in an epoch of CIFAR-10."""
 
@@ -59,6 +62,14 @@ class Case:
     run: Callable[[], object]
     updates: int = 1
     """Of the classifier, in a run."""
+
+
+def _again(step: Callable[[], object]) -> Case:
+    def run() -> None:
+        for _ in range(IN_A_ROW):
+            step()
+
+    return Case(run, IN_A_ROW)
 
 
 @dataclass(frozen=True)
@@ -115,17 +126,17 @@ def _budgets(
 def _cases(size: Size, precision: Precision, device: torch.device) -> Iterator[tuple[str, Case]]:
     made = partial(bilevel_training, size, device=device, precision=precision)
     plain = made(AMORTISED, method="none")
-    yield TORCH, Case(_torch_step(plain, precision))
+    yield TORCH, _again(_torch_step(plain, precision))
     if device.type == "cuda":
-        yield GRAPHED, Case(_graphed_torch_step(made(AMORTISED, method="none"), precision))
-    yield PLAIN, Case(partial(plain.step, 0))
+        yield GRAPHED, _again(_graphed_torch_step(made(AMORTISED, method="none"), precision))
+    yield PLAIN, _again(partial(plain.step, 0))
     exact = made(with_truncation(1))
-    yield EXACT, Case(partial(exact.step, 0))
+    yield EXACT, _again(partial(exact.step, 0))
     cheap = made(AMORTISED)
     assert cheap.learner is not None
     every = cheap.learner.inner_steps
-    yield NOT_DUE, Case(partial(cheap.step, 0))
-    yield DUE, Case(partial(cheap.step, every - 1))
+    yield NOT_DUE, _again(partial(cheap.step, 0))
+    yield DUE, _again(partial(cheap.step, every - 1))
     yield CHEAP, Case(partial(_cycle, cheap, every), every)
     yield BASED, Case(partial(_cycle, made(AMORTISED, base=("flip",)), every), every)
     if device.type == "cuda":
@@ -137,7 +148,7 @@ def _cases(size: Size, precision: Precision, device: torch.device) -> Iterator[t
     for engine in ("adjoint", "unrolled"):
         long = made(with_truncation(4, engine))
         fill_window(long)
-        yield f"{engine} K = 4", Case(partial(long.step, 0))
+        yield f"{engine} K = 4", _again(partial(long.step, 0))
 
 
 def _cycle(training: Training, updates: int) -> None:

@@ -92,31 +92,43 @@ class ShrunkAdam(torch.optim.Optimizer):
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
                 continue
-            moments = [self._moments(weight, group) for weight in weights]
+            mean, size, latest = self._moments(weights, group)
             chance = _variance_of_mean(group["betas"][0], self.state[weights[0]]["step"])
-            scaled = [mean / (size + group["eps"]) for mean, size, _ in moments]
-            ratios = [part.square() / chance for part in scaled]
+            # One kernel for all weights of a group on a GPU.
+            divisors = torch._foreach_add(size, group["eps"])
+            scaled = torch._foreach_div(mean, divisors)
+            ratios = torch._foreach_div(torch._foreach_mul(scaled, scaled), chance)
             if group["pooled"]:
-                ratios = [torch.cat([ratio.flatten() for ratio in ratios]).mean()] * len(ratios)
-            for weight, part, ratio, (_, size, latest) in zip(weights, scaled, ratios, moments, strict=True):
-                drift = group["prior"] * latest / (size + group["eps"])
-                weight -= group["lr"] * ((1 - 1 / ratio.clamp(min=1)) * part + drift)
+                ratios = (torch.cat([ratio.flatten() for ratio in ratios]).mean(),) * len(ratios)
+            drifts = torch._foreach_div(torch._foreach_mul(latest, group["prior"]), divisors)
+            kept = torch._foreach_reciprocal(torch._foreach_clamp_min(ratios, 1))
+            torch._foreach_neg_(kept)
+            torch._foreach_add_(kept, 1)
+            steps = torch._foreach_add(torch._foreach_mul(kept, scaled), drifts)
+            torch._foreach_sub_(weights, torch._foreach_mul(steps, group["lr"]))
 
-    def _moments(self, weight: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    def _moments(self, weights: list[Tensor], group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Bias-corrected: the mean gradient; root mean squares of all gradients and of the latest."""
-        assert weight.grad is not None
-        grad = weight.grad / (2 * weight).exp() if group["log_spread"] else weight.grad
-        state = self.state[weight]
-        if not state:
-            state |= {"step": 0} | {name: torch.zeros_like(weight) for name in ("mean", "square", "latest_square")}
-        state["step"] += 1
+        grads = [weight.grad for weight in weights if weight.grad is not None]
+        if group["log_spread"]:
+            grads = list(torch._foreach_div(grads, torch._foreach_exp(torch._foreach_mul(weights, 2))))
+        squares = torch._foreach_mul(grads, grads)
         # Twice the memory of the mean, for an estimate that is steadier than the mean itself.
         of_mean, of_square = group["betas"]
         decays = {"mean": of_mean, "square": of_square, "latest_square": (1 + of_mean) / 2}
+        for weight in weights:
+            state = self.state[weight]
+            if not state:
+                state |= {"step": 0} | {name: torch.zeros_like(weight) for name in decays}
+            state["step"] += 1
+        count = self.state[weights[0]]["step"]
+        corrected = []
         for name, beta in decays.items():
-            state[name].lerp_(grad if name == "mean" else grad.square(), 1 - beta)
-        corrected = {name: state[name] / (1 - beta ** state["step"]) for name, beta in decays.items()}
-        return corrected["mean"], corrected["square"].sqrt(), corrected["latest_square"].sqrt()
+            moments = [self.state[weight][name] for weight in weights]
+            torch._foreach_lerp_(moments, grads if name == "mean" else squares, 1 - beta)
+            corrected.append(list(torch._foreach_div(moments, 1 - beta**count)))
+        mean, square, latest = corrected
+        return mean, list(torch._foreach_sqrt(square)), list(torch._foreach_sqrt(latest))
 
 
 def _variance_of_mean(beta: float, count: int) -> float:

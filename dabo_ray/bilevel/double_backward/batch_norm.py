@@ -57,23 +57,35 @@ class BatchNorm(Function):
         eps: float,
     ) -> Tensor:
         """Running statistics move in place, as in torch."""
-        y, mean, scale = aten.native_batch_norm(x, weight, bias, running_mean, running_var, True, momentum, eps)
-        ctx.save_for_backward(x, weight, mean, scale)
+        # As torch's own, by whichever library it chooses for these tensors; its number and its notes are for backward.
+        found = aten._batch_norm_impl_index(x, weight, bias, running_mean, running_var, True, momentum, eps, True)
+        y, mean, scale, notes, ctx.library = found
+        ctx.save_for_backward(x, weight, mean, scale, notes)
         ctx.eps = eps
         return y  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Context, gy: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, weight and bias, which can be differentiated."""
-        return *_BatchNormGradient.apply(gy, *ctx.saved_tensors, ctx.eps), None, None, None, None
+        return *_BatchNormGradient.apply(gy, *ctx.saved_tensors, ctx.library, ctx.eps), None, None, None, None
 
 
 class _BatchNormGradient(Function):
     @staticmethod
     def forward(
-        ctx: Context, gy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, scale: Tensor, eps: float
+        ctx: Context,
+        gy: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        mean: Tensor,
+        scale: Tensor,
+        notes: Tensor,
+        library: int,
+        eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        gx, gw, gb = _gradient(gy, x, weight, mean, scale, eps)
+        gx, gw, gb = aten._batch_norm_impl_index_backward(
+            library, x, gy.to(x.dtype), weight, None, None, mean, scale, True, eps, [True, True, True], notes
+        )
         ctx.save_for_backward(gy, x, weight, mean, scale, gw, gb)
         ctx.eps = eps
         return gx, gw, gb
@@ -84,7 +96,7 @@ class _BatchNormGradient(Function):
         """dS/dgy, dS/dx and dS/dw, see the module."""
         gy, x, w, mean, s, gw, gb = ctx.saved_tensors
         if kernel := _kernel_for(x):
-            return *kernel(vx, vw, vb, gy, x, w, mean, s, gw, gb), None, None, None
+            return *kernel(vx, vw, vb, gy, x, w, mean, s, gw, gb), *[None] * 5
         # Statistics of bfloat16 images are float32.
         gy, x, vx = (part.to(s.dtype) for part in (gy, x, vx))
         n = x.numel() // x.shape[1]
@@ -100,7 +112,7 @@ class _BatchNormGradient(Function):
         of_x = _affine(x, by_h * s, -by_h * s * mean - by_gy * m_g - by_vx * m_v)
         of_x.addcmul_(gy, _like(by_gy, x)).addcmul_(vx, _like(by_vx, x))
         of_gy += _affine(x, vw * s, vb - vw * s * mean)
-        return of_gy, of_x, n * s * c, None, None, None
+        return of_gy, of_x, n * s * c, *[None] * 5
 
 
 def _gradient(gy: Tensor, x: Tensor, w: Tensor, mean: Tensor, s: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
