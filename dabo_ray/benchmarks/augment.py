@@ -1,10 +1,11 @@
-"""Batched augmentation against torchvision's image by image, and against kornia's batched one where it is installed.
+"""Batched augmentation against torchvision's image by image, and against batched ones: torchvision's and kornia's.
 
-Both sides get a batch of uint8 images that lies on the device and give floating point images in [0, 1]; drawing,
-converting and, for torchvision, stacking are part of it. Torchvision works on uint8, kornia on floats. Kornia's
-policies draw their operations once for the whole batch, not for each image as ours and torchvision's do, which is less
-work and another distribution: their rows say so. A case is called several times in a row and the mean is taken: batch
-after batch, as in training, not with caches and heap as the other side has left them.
+Both sides get a batch of uint8 images that lies on the device and give floating point images in [0, 1] there; drawing,
+converting and, for torchvision, stacking are part of it. For a GPU torchvision works as it does in training: image by
+image in the processes of a DataLoader, of images that lie on the CPU. Applied to a batch it draws once for all of its
+images, and so do kornia's policies, which is less work and another distribution: their rows say so. Torchvision works
+on uint8, kornia on floats. A case is called several times in a row and the mean is taken: batch after batch, as in
+training, not with caches and heap as the other side has left them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
 from dabo_ray.augment.augmix import AugMix
@@ -39,6 +41,9 @@ BATCH = 512
 SIDE = 32
 CALLS = 8
 """Of a case in each round."""
+
+PROCESSES = 8
+"""Of the DataLoader."""
 
 SPEED_UP = 10
 """Of TrivialAugment over torchvision's, at least."""
@@ -67,9 +72,7 @@ def run(options: BenchmarkOptions, batch: int = BATCH) -> BenchmarkResult:
     rows: list[Row] = []
     speed_up = 0.0
     for name, pair in PAIRS.items():
-        samples = time_side_by_side(
-            {case: partial(_repeat, call) for case, call in _cases(name, pair, images)}, options
-        )
+        samples = time_side_by_side(dict(_cases(name, pair, images)), options)
         per_second = {case: [CALLS * batch / seconds for seconds in times] for case, times in samples.items()}
         of_pair = rows_of(per_second, f"{name}, torchvision", "per_second")
         if name == "trivialaugment":
@@ -86,14 +89,50 @@ def _repeat(call: Callable[[], Tensor]) -> None:
         call()
 
 
-def _cases(name: str, pair: Pair, images: Tensor) -> Iterator[tuple[str, Callable[[], Tensor]]]:
+def _cases(name: str, pair: Pair, images: Tensor) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Each makes `CALLS` batches."""
     ours, theirs = pair
     generator = torch.Generator().manual_seed(0)
-    yield f"{name}, torchvision", lambda: to_unit(torch.stack([theirs(image) for image in images]))
-    yield name, lambda: ours.apply_uint8(images, ours.draw(len(images), generator))
+    if images.is_cuda:
+        yield f"{name}, torchvision", partial(_load, _loader(images, theirs), images.device)
+    else:
+        yield (
+            f"{name}, torchvision",
+            partial(_repeat, lambda: to_unit(torch.stack([theirs(image) for image in images]))),
+        )
+    yield name, partial(_repeat, lambda: ours.apply_uint8(images, ours.draw(len(images), generator)))
+    yield f"{name}, torchvision, one draw a batch", partial(_repeat, lambda: to_unit(theirs(images)))
     if kornia := kornia_of(name):
         words = "kornia, one draw a batch" if name in DRAWN_PER_BATCH else "kornia"
-        yield f"{name}, {words}", lambda: kornia(to_unit(images))
+        yield f"{name}, {words}", partial(_repeat, lambda: kornia(to_unit(images)))
+
+
+class _Transformed(Dataset[Tensor]):
+    """Images of the CPU, each transformed when it is asked for, `CALLS` times over."""
+
+    def __init__(self, images: Tensor, transform: Callable[[Tensor], Tensor]) -> None:
+        self.images, self.transform = images.cpu(), transform
+
+    def __len__(self) -> int:
+        return CALLS * len(self.images)
+
+    def __getitem__(self, row: int) -> Tensor:
+        return self.transform(self.images[row % len(self.images)])
+
+
+def _loader(images: Tensor, transform: Callable[[Tensor], Tensor]) -> DataLoader[Tensor]:
+    return DataLoader(
+        _Transformed(images, transform),
+        batch_size=len(images),
+        num_workers=PROCESSES,
+        persistent_workers=True,
+        pin_memory=True,
+    )
+
+
+def _load(loader: DataLoader[Tensor], device: torch.device) -> None:
+    for batch in loader:
+        to_unit(batch.to(device, non_blocking=True))
 
 
 def kornia_of(name: str) -> Callable[[Tensor], Tensor] | None:

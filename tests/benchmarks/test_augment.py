@@ -15,7 +15,8 @@ def test_runs_on_a_few_images():
     result = augment.run(BenchmarkOptions(torch.device("cpu"), repeats=1, threads=1), batch=6)
     cases = [row.name for row in result.rows]
     ours = [case for case in cases if ", kornia" not in case]
-    assert ours == [case for name in augment.PAIRS for case in (f"{name}, torchvision", name)]
+    names = [f"{name}{of}" for name in augment.PAIRS for of in (", torchvision", "", ", torchvision, one draw a batch")]
+    assert ours == names
     assert [case for case in cases if case not in ours] == [
         *(f"{name}, kornia" for name in ("flip_crop", "affine", "color_jitter", "random_erasing")),
         *(f"{name}, kornia, one draw a batch" for name in ("autoaugment", "randaugment", "trivialaugment")),
@@ -24,6 +25,15 @@ def test_runs_on_a_few_images():
     (budget,) = result.budgets
     assert budget.at_least
     assert budget.measured == next(row.ratio for row in result.rows if row.name == "trivialaugment")
+
+
+def test_a_loader_transforms_image_by_image(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(augment, "PROCESSES", 1)
+    levels = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 2, 2)
+    loader = augment._loader(levels, lambda image: image + 1)
+    batches = list(loader)
+    assert len(batches) == augment.CALLS
+    assert all(torch.equal(batch, levels + 1) for batch in batches)
 
 
 def images(num_images: int) -> torch.Tensor:
