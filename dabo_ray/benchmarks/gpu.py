@@ -30,7 +30,7 @@ from dabo_ray.bilevel.training import Training
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 SIZE = Size("resnet18", (3, 32, 32), 128)
-WARM_UP = 10
+WARM_UP = 6
 """Calls of a case before it is measured: kernels are chosen and graphs recorded in them."""
 
 IN_A_ROW = 8

@@ -7,6 +7,7 @@ changes from step to step is copied there first: images, labels, random numbers,
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
@@ -74,7 +75,8 @@ class GraphedUpdates(Updates):
             try:
                 recording = self._recordings[key] = self._record(given, tensors)
             except RuntimeError as error:
-                self._give_up(str(error).strip().splitlines()[0])
+                # The first error is what stood in the way; those after it say that recording had failed.
+                self._give_up(str(error.__context__ or error).strip().splitlines()[0])
                 return super()._compute(given)
         return self._replay(recording, tensors)
 
@@ -108,17 +110,15 @@ class GraphedUpdates(Updates):
         ]
         fixed = _with_tensors(given, inputs)
         graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.current_stream()
-        try:
-            # Other threads may go on to use the GPU: images are read ahead of time.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                computed = super()._compute(fixed)
-                copy_each(list(self._buffers.values()), list(self.objective.buffers.values()))
-                found = torch.stack(list(computed.found.values()))
-        finally:
-            # A recording that fails leaves its own stream in use.
-            torch.cuda.set_stream(stream)
-            self.objective.buffers = self._buffers
+        with _restored_on_failure(given.weights[0].device):
+            try:
+                # Other threads may go on to use the GPU: images are read ahead of time.
+                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                    computed = super()._compute(fixed)
+                    copy_each(list(self._buffers.values()), list(self.objective.buffers.values()))
+                    found = torch.stack(list(computed.found.values()))
+            finally:
+                self.objective.buffers = self._buffers
         return Recording(graph, inputs, computed, found)
 
     def _replay(self, recording: Recording, tensors: Tensors) -> Computed:
@@ -127,6 +127,22 @@ class GraphedUpdates(Updates):
         # The next replay writes into the same memory.
         found = dict(zip(recording.computed.found, recording.found.clone().unbind(), strict=True))
         return replace(recording.computed, found=found)
+
+
+@contextlib.contextmanager
+def _restored_on_failure(device: torch.device) -> Iterator[None]:
+    """A recording that fails leaves its own stream in use, and torch's generator as if it were still recording."""
+    stream = torch.cuda.current_stream(device)
+    generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+    before = generator.get_state()
+    try:
+        yield
+    except BaseException:
+        torch.cuda.set_stream(stream)
+        fresh = torch.Generator(device)
+        fresh.set_state(before)
+        generator.graphsafe_set_state(fresh)
+        raise
 
 
 def make_updates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,8 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from dabo_ray.assembly import make_training
-from dabo_ray.augment.affine import AffineAugmenter
+from dabo_ray.augment.affine import AffineAugmenter, AffineMatrixAugmenter
+from dabo_ray.augment.affine_color import AffineColorAugmenter
+from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import Identity, Params
+from dabo_ray.augment.policy import PolicyAugmenter
 from dabo_ray.bilevel.bilevel_step import BilevelStep
 from dabo_ray.bilevel.finite import Diverged
 from dabo_ray.bilevel.graphs import EAGER_CALLS, GraphedUpdates, _tensors, _with_tensors
@@ -95,21 +99,19 @@ def distance(ours: list[Tensor], theirs: list[Tensor]) -> float:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_graphs_give_what_single_kernels_give(name: str) -> None:
-    graphed, eager, again = (training(GPU, CASES[name], graphed=graphed) for graphed in (True, False, False))
+def test_every_training_is_recorded(name: str) -> None:
+    """Of second derivatives of so deep a network float32 keeps a digit or two, so that losses alone are compared."""
+    graphed, single = (training(GPU, CASES[name], graphed=graphed) for graphed in (True, False))
     assert isinstance(graphed.updates, GraphedUpdates)
+    learner = graphed.learner
+    every, reach = (1, 1) if learner is None else (learner.inner_steps, max(1, learner.truncation))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        every = 1 if graphed.learner is None else graphed.learner.inner_steps
-        for number in range(every * (EAGER_CALLS + 2)):
-            ours, theirs, theirs_again = (run.step(number) for run in (graphed, eager, again))
+        for number in range(every * (EAGER_CALLS + reach + 1)):
+            ours, theirs = graphed.step(number), single.step(number)
             assert ours.keys() == theirs.keys()
-            for key, value in theirs.items():
-                noise = abs(float(value) - float(theirs_again[key]))
-                assert float(ours[key]) == pytest.approx(float(value), rel=1e-3, abs=20 * noise), (number, key)
-    assert graphed.updates._recordings, "no step was recorded"
-    # Sums are taken in another order in every run of the same kernels, and training makes much of it.
-    assert distance(state(graphed), state(eager)) <= 1e-5 + 20 * distance(state(again), state(eager))
+            assert float(ours["train_loss"]) == pytest.approx(float(theirs["train_loss"]), rel=0.1)
+    assert any(learner is None or key[0] for key in graphed.updates._recordings)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", ["default", "exact", "window", "none"])
@@ -144,15 +146,36 @@ def test_nothing_moves_after_a_bad_step() -> None:
         run.updates.guard.raise_if_diverged()
 
 
-def library_step(*, cuda_graphs: bool, model: nn.Module | None = None) -> BilevelStep:
+AUGMENTERS: dict[str, Callable[[], Augmenter]] = {
+    "affine": AffineAugmenter,
+    "affine_color": AffineColorAugmenter,
+    "policy": PolicyAugmenter,
+    "conditional": lambda: AffineAugmenter(conditioning="class", num_classes=10),
+    "matrix": AffineMatrixAugmenter,
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "default": {"inner_steps": 3},
+    "exact": {"antithetic": False, "differentiate": "update"},
+    "window": {"truncation": 3},
+    "rare window": {"inner_steps": 3, "truncation": 2},
+    "exact window": {"truncation": 2, "antithetic": False},
+    "clipped": {"inner_steps": 2, "clip_norm": 0.5},
+    "part": {"inner_steps": 2, "mixed_batch_fraction": 0.5},
+}
+
+
+def library_step(
+    *, cuda_graphs: bool, model: nn.Module | None = None, augmenter: str = "affine", **options: Any
+) -> BilevelStep:
     torch.manual_seed(0)
     model = model or nn.Sequential(
         nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.BatchNorm2d(16), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
     )  # fmt: skip
-    model.to(GPU).train()
-    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True)
-    return BilevelStep(model, optimizer, AffineAugmenter().to(GPU), inner_steps=2, cuda_graphs=cuda_graphs)
+    model.to(GPU, torch.float64).train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.125, momentum=0.9, nesterov=True, weight_decay=1e-3)
+    made = AUGMENTERS[augmenter]().to(GPU, torch.float64)
+    return BilevelStep(model, optimizer, made, cuda_graphs=cuda_graphs, **options)
 
 
 def batches(number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -162,17 +185,29 @@ def batches(number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return images[0], labels[0], images[1], labels[1]
 
 
-def test_the_library_gives_the_same_with_graphs_and_a_scheduler() -> None:
-    found = []
-    for cuda_graphs in (False, True):
-        trainer = library_step(cuda_graphs=cuda_graphs)
-        scheduler = torch.optim.lr_scheduler.StepLR(trainer._sgd.optimizer, 4, 0.5)
-        for number in range(20):
-            trainer.step(*batches(number))
-            scheduler.step()
-        model = trainer.model.state_dict()
-        found.append([part.double().cpu() for part in (*model.values(), *trainer.augmenter.parameters())])
-    assert distance(found[1], found[0]) < 1e-4
+def trained(trainer: BilevelStep, steps: int) -> list[Tensor]:
+    scheduler = torch.optim.lr_scheduler.StepLR(trainer._sgd.optimizer, 4, 0.5)
+    for number in range(steps):
+        trainer.step(*batches(number))
+        scheduler.step()
+    parts = (*trainer.model.state_dict().values(), *trainer.augmenter.parameters())
+    return [part.detach().double().cpu() for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("options", "augmenter"),
+    [*((name, "affine") for name in OPTIONS), *(("default", name) for name in AUGMENTERS if name != "affine")],
+)
+def test_graphs_give_what_single_kernels_give(options: str, augmenter: str) -> None:
+    """In float64, with a learning rate that a scheduler changes, and that float32 holds exactly as the kernels do."""
+    graphed, single = (
+        library_step(cuda_graphs=cuda_graphs, augmenter=augmenter, **OPTIONS[options]) for cuda_graphs in (True, False)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours, theirs = (trained(trainer, 21) for trainer in (graphed, single))
+    assert any(key[0] for key in graphed._updates._recordings)  # type: ignore[attr-defined]
+    assert distance(ours, theirs) < 1e-9
 
 
 class Waiting(nn.Module):
@@ -183,7 +218,7 @@ class Waiting(nn.Module):
         self.last = nn.Linear(3, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        scale = float(images.detach().mean())
+        scale = 1 + float(images.detach().mean())
         scores: Tensor = self.last(images.mean((2, 3))) * scale
         return scores
 
@@ -197,8 +232,8 @@ def test_what_cannot_be_recorded_is_computed_as_usual_with_a_warning() -> None:
     other = library_step(cuda_graphs=False, model=Waiting())
     for number in range(12):
         other.step(*batches(number))
-    ours, theirs = ([part.double().cpu() for part in each.model.parameters()] for each in (trainer, other))
-    assert distance(ours, theirs) < 1e-4
+    ours, theirs = ([part.detach().cpu() for part in each.model.parameters()] for each in (trainer, other))
+    assert distance(ours, theirs) < 1e-9
 
 
 def test_dropout_is_computed_as_usual_with_a_warning() -> None:
