@@ -5,16 +5,11 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from dabo_ray.augment.functional import to_unit
 from dabo_ray.benchmarks.launches import count_operators, count_waits, profile_kernels
 from dabo_ray.benchmarks.measure import BenchmarkOptions, BenchmarkResult, PerformanceBudget, Row
 from dabo_ray.benchmarks.subjects import (
@@ -24,10 +19,10 @@ from dabo_ray.benchmarks.subjects import (
     fill_window,
     with_truncation,
 )
+from dabo_ray.benchmarks.torch_steps import Precision, graphed_torch_step, torch_step
 from dabo_ray.bilevel.step import Updates
 from dabo_ray.bilevel.training import Training
 
-Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 SIZE = Size("resnet18", (3, 32, 32), 128)
 WARM_UP = 6
@@ -126,9 +121,9 @@ def _budgets(
 def _cases(size: Size, precision: Precision, device: torch.device) -> Iterator[tuple[str, Case]]:
     made = partial(bilevel_training, size, device=device, precision=precision)
     plain = made(AMORTISED, method="none")
-    yield TORCH, _again(_torch_step(plain, precision))
+    yield TORCH, _again(torch_step(plain, precision))
     if device.type == "cuda":
-        yield GRAPHED, _again(_graphed_torch_step(made(AMORTISED, method="none"), precision))
+        yield GRAPHED, _again(graphed_torch_step(made(AMORTISED, method="none"), precision))
     yield PLAIN, _again(partial(plain.step, 0))
     exact = made(with_truncation(1))
     yield EXACT, _again(partial(exact.step, 0))
@@ -154,60 +149,6 @@ def _cases(size: Size, precision: Precision, device: torch.device) -> Iterator[t
 def _cycle(training: Training, updates: int) -> None:
     for number in range(updates):
         training.step(number)
-
-
-def _torch_step(training: Training, precision: Precision) -> Callable[[], None]:
-    """What PyTorch's tutorials have."""
-    net = training.objective.classifier
-    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
-
-    def step() -> None:
-        batch = training.fit[0]
-        optimizer.zero_grad()
-        _loss(training, to_unit(batch.images), batch.labels, precision).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    return step
-
-
-def _graphed_torch_step(training: Training, precision: Precision) -> Callable[[], None]:
-    """The same as a CUDA graph with torch's fused SGD, as one would write it by hand for this network and batch."""
-    net = training.objective.classifier
-    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True)
-    first = training.fit[0]
-    images, labels = to_unit(first.images), first.labels.clone()
-
-    def compute() -> None:
-        optimizer.zero_grad(set_to_none=False)
-        _loss(training, images, labels, precision).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            compute()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        compute()
-
-    def step() -> None:
-        batch = training.fit[0]
-        images.copy_(to_unit(batch.images))
-        labels.copy_(batch.labels)
-        graph.replay()
-        # The graph writes into its momentum, which must live as long.
-        assert optimizer.state
-
-    return step
-
-
-def _loss(training: Training, images: Tensor, labels: Tensor, precision: Precision) -> Tensor:
-    device = images.device.type
-    with torch.autocast(device, torch.bfloat16, cache_enabled=False) if precision == "bfloat16" else nullcontext():
-        scores = training.objective.classifier(images)
-    return cross_entropy(scores.float(), labels)
 
 
 def _interleaved(cases: Mapping[str, Case], options: BenchmarkOptions, precision: Precision) -> dict[str, list[Timing]]:

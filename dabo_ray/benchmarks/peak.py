@@ -13,9 +13,9 @@ from dabo_ray.benchmarks.subjects import (
     bilevel_steps,
     bilevel_training,
     fill_window,
-    plain_step,
     with_truncation,
 )
+from dabo_ray.benchmarks.torch_steps import torch_step
 from dabo_ray.config.schema import BilevelConfig
 from dabo_ray.execution.memory import PeakMemory
 
@@ -37,7 +37,7 @@ def peak_mib(size: Size, bilevel: BilevelConfig | None, device: torch.device) ->
     memory.reset()
     before = memory.mib()
     if bilevel is None:
-        step = plain_step(training)
+        step = torch_step(training)
     else:
         fill_window(training)
         step = bilevel_steps(training)

@@ -20,10 +20,10 @@ from dabo_ray.benchmarks.subjects import (
     bilevel_steps,
     bilevel_training,
     fill_window,
-    plain_step,
     published_step,
     with_truncation,
 )
+from dabo_ray.benchmarks.torch_steps import torch_step
 from dabo_ray.config.schema import BilevelConfig
 
 PLAIN, EXACT, CHEAP, PUBLISHED = "plain SGD", "exact K = 1", "amortised", "published"
@@ -41,7 +41,7 @@ def run(options: BenchmarkOptions, sizes: Sequence[Size] = SIZES) -> BenchmarkRe
     rare = replace(options, repeats=max(1, options.repeats // 3))
     for size in sizes:
         training = bilevel_training(size, with_truncation(1), options.device)
-        plain = {PLAIN: plain_step(training)}
+        plain = {PLAIN: torch_step(training)}
         often = {EXACT: with_truncation(1), CHEAP: AMORTISED}
         found = _measure(size, plain | {PUBLISHED: published_step(training)}, often, options)
         sweep = _measure(size, plain, SWEEP, rare)

@@ -103,20 +103,6 @@ def bilevel_steps(training: Training) -> Callable[[], None]:
     return run
 
 
-def plain_step(training: Training) -> Callable[[], None]:
-    """What PyTorch's tutorials have: a step of torch.optim.SGD on the training's images, not augmented."""
-    net = training.objective.classifier
-    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
-
-    def run() -> None:
-        batch = training.fit[0]
-        optimizer.zero_grad()
-        _backward(cross_entropy(net(to_unit(batch.images)), batch.labels))
-        optimizer.step()
-
-    return run
-
-
 def published_step(training: Training) -> Callable[[], None]:
     """A step as in the published code: one look-ahead update of the classifier, double backward into all leaves.
 

@@ -58,14 +58,12 @@ class BilevelStep:
         total_steps: classifier steps of the whole training; None: unknown.
         differentiate: `direction`: where a step points, with its length as given; `update`: all of it, as published.
         antithetic: differentiate with each image's noise and with the opposite noise: less noise in the hypergradient,
-            for the cost of the images twice. With `False` and `mixed_batch_fraction=1` it is that of the very step
-            done, whose pass it shares.
+            for the cost of the images twice. `False` with `mixed_batch_fraction=1` shares the pass of the step.
         mixed_batch_fraction: part of a batch, in (0, 1], that is differentiated twice; the batch must be shuffled.
         clip_norm: largest norm of the classifier's gradient, as torch.nn.utils.clip_grad_norm_; None: any.
         seed: of the augmentation's noise and of dropout.
-        cuda_graphs: replay steps on a GPU as CUDA graphs, after a few ordinary ones: the same numbers, several times
-            faster for small networks. Images must be of one shape, and the model must do the same in every step: what
-            Python decides is decided once.
+        cuda_graphs: replay steps on a GPU as CUDA graphs, several times faster for small networks, for images of one
+            shape and a model that does the same in every step: what Python decides is decided once.
 
     Raises:
         ValueError: an argument is out of its range, or the optimizer is none of these.
@@ -77,8 +75,7 @@ class BilevelStep:
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         >>> trainer = BilevelStep(model, optimizer, AffineAugmenter())
         >>> images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
-        >>> losses = trainer.step(images[:8], labels[:8], images[8:], labels[8:])
-        >>> sorted(losses)
+        >>> sorted(trainer.step(images[:8], labels[:8], images[8:], labels[8:]))
         ['hypergradient_norm', 'outer_loss', 'train_loss']
     """
 
@@ -148,8 +145,7 @@ class BilevelStep:
             outer_labels: of the outer images.
 
         Returns:
-            `train_loss`; after an update of the augmenter also `outer_loss` and `hypergradient_norm`: scalars on the
-            device, which nothing has waited for.
+            `train_loss`; after an update of the augmenter also `outer_loss` and `hypergradient_norm`: on the device.
 
         Raises:
             ValueError: images of another shape or type, or no outer images where an update is due.
@@ -157,9 +153,10 @@ class BilevelStep:
         """
         if self._learner.is_due_after(self.steps):
             if outer_images is None or outer_labels is None:
+                every = self._learner.inner_steps
                 raise ValueError(
-                    f"the augmenter is due for its update after step {self.steps} (inner_steps is "
-                    f"{self._learner.inner_steps}); give outer images and labels, in every step for simplicity"
+                    f"the augmenter is due for its update after step {self.steps} (inner_steps is {every}); give outer "
+                    "images and labels, in every step for simplicity"
                 )
             self._outer[self._learner.updates] = self._batch(outer_images, outer_labels)
         step = self._inner_step(self._batch(images, labels))

@@ -8,6 +8,7 @@ changes from step to step is copied there first: images, labels, random numbers,
 from __future__ import annotations
 
 import contextlib
+import gc
 import warnings
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
@@ -110,7 +111,7 @@ class GraphedUpdates(Updates):
         ]
         fixed = _with_tensors(given, inputs)
         graph = torch.cuda.CUDAGraph()
-        with _restored_on_failure(given.weights[0].device):
+        with _undisturbed(given.weights[0].device):
             try:
                 # Other threads may go on to use the GPU: images are read ahead of time.
                 with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
@@ -130,11 +131,18 @@ class GraphedUpdates(Updates):
 
 
 @contextlib.contextmanager
-def _restored_on_failure(device: torch.device) -> Iterator[None]:
-    """A recording that fails leaves its own stream in use, and torch's generator as if it were still recording."""
+def _undisturbed(device: torch.device) -> Iterator[None]:
+    """A context in which a graph can be recorded, and that leaves no trace if recording fails.
+
+    An older graph that is collected as garbage meanwhile would end the recording. One that fails leaves its own stream
+    in use, and torch's generator as if it were still recording.
+    """
     stream = torch.cuda.current_stream(device)
     generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
     before = generator.get_state()
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
     try:
         yield
     except BaseException:
@@ -143,6 +151,9 @@ def _restored_on_failure(device: torch.device) -> Iterator[None]:
         fresh.set_state(before)
         generator.graphsafe_set_state(fresh)
         raise
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def make_updates(

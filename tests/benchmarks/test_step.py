@@ -13,7 +13,6 @@ from dabo_ray.benchmarks.subjects import (
     bilevel_steps,
     bilevel_training,
     fill_window,
-    plain_step,
     published_step,
     with_truncation,
 )
@@ -36,7 +35,7 @@ def test_promises_are_made_for_resnet18(monkeypatch) -> None:
     assert [budget.budget for budget in result.budgets] == [3.6, 1.3]
 
 
-@pytest.mark.parametrize("make", [plain_step, published_step, bilevel_steps])
+@pytest.mark.parametrize("make", [torch_step, published_step, bilevel_steps])
 def test_steps_change_the_weights(make) -> None:
     training = bilevel_training(TINY, with_truncation(1), CPU)
     weights = list(training.objective.classifier.parameters())

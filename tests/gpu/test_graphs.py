@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -210,6 +211,22 @@ def test_graphs_give_what_single_kernels_give(options: str, augmenter: str) -> N
     assert distance(ours, theirs) < 1e-9
 
 
+def test_garbage_that_holds_graphs_does_not_end_a_recording() -> None:
+    """A trial before this one in the same process leaves some; a collection comes whenever Python likes."""
+    threshold = gc.get_threshold()
+    old = library_step(cuda_graphs=True)
+    trained(old, 8)
+    old.itself = old  # type: ignore[attr-defined]
+    del old
+    gc.set_threshold(1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            trained(library_step(cuda_graphs=True), 8)
+    finally:
+        gc.set_threshold(*threshold)
+
+
 class Waiting(nn.Module):
     """A network that looks at its images."""
 
@@ -225,7 +242,7 @@ class Waiting(nn.Module):
 
 def test_what_cannot_be_recorded_is_computed_as_usual_with_a_warning() -> None:
     trainer = library_step(cuda_graphs=True, model=Waiting())
-    with pytest.warns(UserWarning, match="without CUDA graphs: .*captur"):
+    with pytest.warns(UserWarning, match="without CUDA graphs.*captur"):
         [trainer.step(*batches(number)) for number in range(12)]
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
     assert torch.rand(3, device=GPU).isfinite().all()
