@@ -16,6 +16,7 @@ from dabo_ray.benchmarks.subjects import (
     published_step,
     with_truncation,
 )
+from dabo_ray.benchmarks.torch_steps import torch_step
 
 CPU = torch.device("cpu")
 TINY = Size("small_cnn", (1, 8, 8), 4)
