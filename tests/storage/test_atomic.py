@@ -62,8 +62,17 @@ def test_a_disk_that_is_full_when_the_file_is_flushed(tmp_path: Path, monkeypatc
 def test_a_file_is_flushed_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     flush, move = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (done.append("flush"), flush(descriptor)))
-    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("move"), move(*paths)))
+
+    def watched_flush(descriptor: int) -> None:
+        done.append("flush")
+        flush(descriptor)
+
+    def watched_move(source: Path, target: Path) -> None:
+        done.append("move")
+        move(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_flush)
+    monkeypatch.setattr(os, "replace", watched_move)
     write_atomically(tmp_path / "a.json", "new")
     assert done == ["flush", "move", "flush"], "the file, its new name, the folder that has the name"
 
