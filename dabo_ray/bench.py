@@ -23,10 +23,11 @@ SUBJECTS: dict[str, str] = {
     "overhead": "what a study costs beside its training: seconds per trial, and until its first epoch",
     "data": "batches from the cache against a torch DataLoader; memory of ten processes",
     "stream": "batches of encoded photos, decoded ahead of time, against a DataLoader over the files, and Ray Data",
+    "recovery": "test accuracy of the quickstart's learned arm over many seeds, with and without its augmentation",
 }
 """Subject -> what is compared. Each has a module of its name in `dabo_ray.benchmarks`, with `run(options)`."""
 
-_FORMATS = {"seconds": "{:.4g} s", "per_second": "{:.0f}/s", "mib": "{:.0f} MiB"}
+_FORMATS = {"seconds": "{:.4g} s", "per_second": "{:.0f}/s", "mib": "{:.0f} MiB", "percent": "{:.2f} %"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     with screen:
         settings = measure.BenchmarkOptions(
-            device, options.repeats, options.threads, show_progress=lambda text: screen.update(text, refresh=True)
+            device,
+            options.repeats,
+            options.threads,
+            seeds=options.seeds,
+            show_progress=lambda text: screen.update(text, refresh=True),
         )
         result = subject.run(settings)
     if options.json is not None:
@@ -72,6 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="where to compute, such as cpu or cuda (default: %(default)s)")
     parser.add_argument("--repeats", type=_count, default=7, help="measurements of each case (default: %(default)s)")
     parser.add_argument("--threads", type=_count, default=1, help="CPU threads (default: %(default)s)")
+    parser.add_argument(
+        "--seeds",
+        type=_seeds,
+        default=range(20),
+        metavar="N or A-B",
+        help="of recovery: the first N seeds, or those from A to B (default: 20)",
+    )
     return parser
 
 
@@ -80,6 +92,14 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
     return value
+
+
+def _seeds(text: str) -> range:
+    first, dash, last = text.partition("-")
+    seeds = range(int(first), int(last) + 1) if dash else range(int(first))
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"must name a seed at least, as 20 or 100-119, got {text}")
+    return seeds
 
 
 def _refuse(message: str) -> int:

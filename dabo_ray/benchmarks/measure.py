@@ -17,7 +17,7 @@ import torch
 from dabo_ray.storage.atomic import write_atomically
 from dabo_ray.tracking.provenance import collect
 
-Unit = Literal["seconds", "per_second", "mib"]
+Unit = Literal["seconds", "per_second", "mib", "percent"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class BenchmarkOptions:
 
     threads: int
     """CPU threads of both sides of a comparison."""
+
+    seeds: Sequence[int] = range(20)
+    """Of the trainings that are repeated with other seeds."""
 
     show_progress: Callable[[str], object] = lambda _: None
     """Told what is measured now."""
@@ -77,6 +80,8 @@ class BenchmarkResult:
     what: str
     rows: Sequence[Row]
     budgets: Sequence[PerformanceBudget] = field(default_factory=list)
+    details: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    """For the file alone: what each of many trainings gave, as JSON values."""
 
 
 def time_side_by_side(
@@ -145,6 +150,7 @@ def to_json(result: BenchmarkResult, options: BenchmarkOptions) -> dict[str, Any
             for row in result.rows
         ],
         "budgets": [{**asdict(budget), "met": budget.met} for budget in result.budgets],
+        **({"details": list(result.details)} if result.details else {}),
         "environment": {
             "device": str(options.device),
             "threads": options.threads,
