@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -295,6 +296,30 @@ def test_a_seed_that_failed_did_not_reach_the_end(finished):
     spreads = [r.metrics["rotation_spread_deg"] for r in whole if r.trial.phase is Phase.FINAL]
     assert len(spreads) == 5
     assert f"At the end {np.mean(spreads):.1f} over all seeds" in picture["alt"]
+
+
+def test_a_seed_that_did_not_converge_is_named(tmp_path):
+    study = Study(tmp_path / "digits").choose().conclude()
+    page = study.write()
+    header, *rows = page.tables["learned"]
+    assert header == ["arm", "seed", "outer loss", "median of the others", "learned spreads", "learning"]
+    assert [row[:4] + row[5:] for row in rows] == [
+        *(["learned-1", str(seed), "1.000", "1.000", "as the others"] for seed in (101, 102, 103)),
+        # Its third seed failed, and two cannot tell which of them is wrong.
+        *(["learned-2", str(seed), "1.000", "\u2013", "\u2013"] for seed in (101, 102)),
+    ]
+    assert rows[0][4].startswith("rotation ") and rows[0][4].endswith(" degrees, scale 4.0 %")
+    assert "did not converge" not in page.text.replace("counts as not converged", "")
+    lost = next(at for at, r in enumerate(study.results) if r.trial.name == "final-learned-1-seed-102")
+    result = study.results[lost]
+    study.results[lost] = replace(result, metrics={**result.metrics, "outer_loss": 4.0, "scale_spread_percent": 9.0})
+    page = study.write()
+    warning = (
+        "The trial final-learned-1-seed-102 did not converge: outer loss 4.00 against a median of 1.00 of the other "
+        "seeds; it learned scale 9.0 % (others 4.0)."
+    )
+    assert page.text.index(warning) < page.text.index("Arms")
+    assert [row[-1] for row in page.tables["learned"][1:4]] == ["as the others", "▼ did not converge", "as the others"]
 
 
 def test_hostile_text_stays_text(tmp_path):

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from dabo_ray.analysis.convergence import learned_seeds
 from dabo_ray.analysis.statistics import BASIS_ARM, compare, half_width_95
 from dabo_ray.analysis.verdict import answer, headline
 from dabo_ray.storage.atomic import replacing, write_atomically
@@ -68,6 +69,7 @@ def summarize(
         `cost_ratio`: these over those of the arm `none`;
         `best`: the name of the first arm, None before any final trial is complete;
         `comparisons`: see `statistics.Comparison`;
+        `learned_seeds`: how the learning of each seed ended, see `convergence.LearnedSeed`;
         `training_seconds`: time that the trials of each phase trained, together;
         `budget`: which limit of the budget ended the study early, empty if none did;
         `wall_seconds`: time that the study ran, over all its starts;
@@ -84,6 +86,7 @@ def summarize(
         "arms": arms,
         "best": arms[0]["name"] if arms else None,
         "comparisons": [{**asdict(comparison), "verdict": str(comparison.verdict)} for comparison in comparisons],
+        "learned_seeds": [asdict(seed) for seed in learned_seeds(results)],
         "training_seconds": _training_seconds(results),
         "budget": budget,
         "wall_seconds": wall_seconds,

@@ -22,6 +22,9 @@ def print_arms(summary: Mapping[str, Any], console: Console) -> None:
     print_table(make_table(columns, rows, title=f"{summary['study']}: arms"), console)
     console.print("Mean and 95 % interval over seeds; cost: training time over that of none.", style="dim")
     console.print(f"\n{summary['answer']}", markup=False, style="bold")
+    for seed in summary["learned_seeds"]:
+        if seed["warning"]:
+            console.print(seed["warning"], markup=False)
 
 
 def _cells(arm: Mapping[str, Any], plus_minus: str) -> list[str]:

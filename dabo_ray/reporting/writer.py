@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from dabo_ray.analysis.convergence import spreads_text
 from dabo_ray.analysis.results import metric
 from dabo_ray.analysis.trial_files import read_records
 from dabo_ray.analysis.verdict import p_text
@@ -60,6 +61,7 @@ def write_report(
         "p_text": p_text,
         "redacted": redact,
         "setting": _setting,
+        "spreads_text": spreads_text,
     }
     html = environment.get_template("report.html.jinja").render(
         study=study.study,

@@ -29,6 +29,7 @@ def markdown(question: str, summary: Mapping[str, Any], pages: Mapping[str, str]
     """
     answer = f"**{plain(summary['answer'])}**"
     parts = [answer, links(pages), question.strip(), _arms(summary), _comparisons(summary)]
+    parts += [plain(seed["warning"]) for seed in summary["learned_seeds"] if seed["warning"]]
     if summary["budget"]:
         parts.append(f"Ended early by its budget: {plain(summary['budget'])}.")
     files = StudyFolder(study_dir)

@@ -32,11 +32,14 @@ def test_the_table_of_arms_fits_80_columns() -> None:
         arm("random_augmenter", mean=80.0, ci95=None, select=None, cost=None),
     ]
     answer = "The learned arm [learned-1] and the best baseline, none, cannot be told apart on test."
-    print_arms({"study": "digits", "arms": arms, "answer": answer}, Console(file=file, width=80))
+    seeds = [{"warning": ""}, {"warning": "The trial [final-learned-1-seed-3] did not converge."}]
+    summary = {"study": "digits", "arms": arms, "answer": answer, "learned_seeds": seeds}
+    print_arms(summary, Console(file=file, width=80))
     shown = file.getvalue()
     assert re.search(r"learned-1 +3 +93\.46 (±|\+/-) 0\.50 +94\.00 +12\.3 +2\.50x", shown)
     assert re.search(r"random_augmenter +3 +80\.00 +- +12\.3 +-", shown)
     assert answer in " ".join(shown.split())
+    assert shown.endswith("\nThe trial [final-learned-1-seed-3] did not converge.\n")
     assert max(len(line) for line in shown.splitlines()) <= 80
 
 

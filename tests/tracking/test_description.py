@@ -1,5 +1,6 @@
 """The page of a study in MLflow, as Markdown, and its few numbers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from dabo_ray.analysis.results import summarize
@@ -38,6 +39,17 @@ def test_a_finished_study_in_markdown():
     assert comparisons.splitlines()[0].startswith(first)
     assert budget == "Ended early by its budget: search: 3 of 3 gpu\\_hours are spent."
     assert "`runs/digits/report.html`" in report
+
+
+def test_a_seed_that_did_not_converge_is_named():
+    losses = {"final-learned-1-seed-0": 0.1, "final-learned-1-seed-1": 0.9, "final-learned-1-seed-2": 0.1}
+    results = [
+        replace(r, metrics={**r.metrics, "outer_loss": losses[r.trial.name]}) if r.trial.name in losses else r
+        for r in RESULTS
+    ]
+    page = markdown("", summarize("digits", results, 61.0, {}), {}, Path("runs/digits"))
+    assert "The trial final-learned-1-seed-1 did not converge: outer loss 0.90 against a median of 0.10" in page
+    assert page.count("did not converge") == 1
 
 
 def test_a_study_without_an_answer_in_markdown():

@@ -1,0 +1,127 @@
+"""Convergence of the learned arms: the last outer loss of every seed beside the others', and seeds that stand apart."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dabo_ray.trials import LEARNED, Outcome, Phase, TrialResult
+
+SPREAD = "_spread_"
+"""What the names of learned spreads have in them: `rotation_spread_deg`."""
+
+FEWEST_SEEDS = 3
+"""Seeds of an arm, from which on one of them can stand apart from the others."""
+
+FAR = 3.0
+"""A last outer loss counts as far from the others from this many times their median on."""
+
+DIFFERENT = 2.0
+"""A spread is worth naming where it is so many times the median of the others, or a part as small of it."""
+
+_UNITS = {"deg": " degrees", "percent": " %"}
+
+
+@dataclass(frozen=True)
+class LearnedSeed:
+    """How the learning of a trial of the final phase ended."""
+
+    trial: str
+    arm: str
+    seed: int
+    outer_loss: float
+    """Mean over the last epoch."""
+
+    others: float | None
+    """Median of the last outer loss of the arm's other seeds; None where there are too few to judge by."""
+
+    spreads: Mapping[str, float]
+    """Learned spreads, by the name of the metric."""
+
+    warning: str
+    """What is wrong with it in a sentence; empty where it converged as the others did."""
+
+
+def learned_seeds(results: Sequence[TrialResult]) -> list[LearnedSeed]:
+    """The complete learned trials of the final phase, by arm and seed, each beside the arm's other seeds.
+
+    A trial did not converge where its last outer loss is at least `FAR` times the median of the others. No
+    test image is looked at, so what is said of a trial cannot favour an arm.
+    """
+    arms: defaultdict[str, list[TrialResult]] = defaultdict(list)
+    for result in results:
+        trial, is_complete = result.trial, result.outcome is Outcome.COMPLETE
+        has_loss = math.isfinite(result.metrics.get("outer_loss", math.nan))
+        if trial.phase is Phase.FINAL and trial.method == LEARNED and is_complete and has_loss:
+            arms[trial.arm].append(result)
+    return [
+        _beside(member, [other for other in members if other is not member])
+        for _, members in sorted(arms.items())
+        for member in sorted(members, key=lambda each: each.trial.seed)
+    ]
+
+
+def spreads_text(spreads: Mapping[str, float]) -> str:
+    """Spreads in words: `rotation 19.7 degrees, scale 2.7 %`."""
+    return ", ".join(_in_words(name, value) for name, value in spreads.items())
+
+
+def _beside(result: TrialResult, others: Sequence[TrialResult]) -> LearnedSeed:
+    loss = result.metrics["outer_loss"]
+    spreads = _spreads(result)
+    median = None
+    warning = ""
+    if len(others) + 1 >= FEWEST_SEEDS:
+        median = statistics.median(other.metrics["outer_loss"] for other in others)
+        if loss >= FAR * median:
+            learned = _differences(spreads, [_spreads(other) for other in others])
+            warning = (
+                f"The trial {result.trial.name} did not converge: outer loss {loss:.2f} against a median of "
+                f"{median:.2f} of the other seeds{learned}."
+            )
+    return LearnedSeed(
+        trial=result.trial.name,
+        arm=result.trial.arm,
+        seed=result.trial.seed,
+        outer_loss=loss,
+        others=median,
+        spreads=spreads,
+        warning=warning,
+    )
+
+
+def _spreads(result: TrialResult) -> dict[str, float]:
+    return {name: value for name, value in sorted(result.metrics.items()) if SPREAD in name and not _is_evidence(name)}
+
+
+def _is_evidence(name: str) -> bool:
+    # The signal to noise of the spreads' gradients has their name in its own.
+    return name.startswith("hypergradient_")
+
+
+def _differences(spreads: Mapping[str, float], others: Sequence[Mapping[str, float]]) -> str:
+    """What it learned more of than the others, and what less; most different first."""
+    words: dict[str, list[tuple[float, str]]] = {"more": [], "less": []}
+    for name, value in spreads.items():
+        of_others = [each[name] for each in others if name in each]
+        median = statistics.median(of_others) if of_others else 0.0
+        if not (median > 0 and value > 0):
+            continue
+        ratio = value / median
+        if max(ratio, 1 / ratio) >= DIFFERENT:
+            text = f"{_in_words(name, value)} (others {median:.1f})"
+            words["more" if ratio > 1 else "less"].append((max(ratio, 1 / ratio), text))
+    parts = [
+        f"{lead} {', '.join(text for _, text in sorted(words[kind], reverse=True))}"
+        for kind, lead in (("more", "it learned"), ("less", "it missed"))
+        if words[kind]
+    ]
+    return "; " + ", and ".join(parts) if parts else ""
+
+
+def _in_words(name: str, value: float) -> str:
+    quantity, unit = name.split(SPREAD, 1)
+    return f"{quantity.replace('_', ' ')} {value:.1f}{_UNITS.get(unit, ' ' + unit)}"
