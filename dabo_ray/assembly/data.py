@@ -69,12 +69,15 @@ def make_data(study: StudyConfig, trial: Trial, pools: Pools, workers: Workers, 
         learned=trial.method == LEARNED, final=is_final, outer_fraction=study.data.outer_fraction, seed=trial.seed
     )
     size, outer = study.classifier.batch_size, None
+    fit = Batches(roles.fit, size, derive(trial.seed, "batches"), workers, device)
     if roles.outer is not None:
+        fraction = study.bilevel.for_training(trial.epochs * len(fit)).outer_batch_fraction
+        assert fraction is not None
         # A batch has an image for every worker, and two for statistics.
-        outer_size = max(2, workers.world_size, round(study.bilevel.outer_batch_fraction * size))
+        outer_size = max(2, workers.world_size, round(fraction * size))
         outer = Batches(roles.outer, outer_size, derive(trial.seed, "outer batches"), workers, device)
     return TrialData(
-        fit=Batches(roles.fit, size, derive(trial.seed, "batches"), workers, device),
+        fit=fit,
         outer=outer,
         score=roles.score,
         score_name="test_accuracy" if is_final else "select_accuracy",

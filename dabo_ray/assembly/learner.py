@@ -42,11 +42,14 @@ def make_learner(study: StudyConfig, trial: Trial, augmenter: Augmenter, data: T
     num_steps = trial.epochs * len(data.fit)
     bilevel = study.bilevel.for_training(num_steps)
     assert bilevel.inner_steps is not None
-    num_updates = max(1, num_steps // bilevel.inner_steps)
+    # The other methods learn from the training loss, which says what they need from the first update on.
+    warmup = 0 if data.outer is None else round(bilevel.warmup_fraction * num_steps)
+    num_updates = max(1, (num_steps - warmup) // bilevel.inner_steps)
     options: dict[str, Any] = {
         "inner_steps": bilevel.inner_steps,
         "optimizer": OPTIMIZERS[config.optimizer](augmenter, config, num_updates),
         "lr_factor": lambda update: lr_factor(config.schedule, update / num_updates),
+        "warmup": warmup,
         "workers": workers,
     }
     if data.outer is None:

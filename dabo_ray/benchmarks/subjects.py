@@ -71,7 +71,8 @@ def bilevel_training(
         data=DataConfig(name="digits", outer_fraction=0.5),
         classifier=ClassifierConfig(name=size.network, batch_size=size.batch, nesterov=True, precision=precision),
         augmenter=AugmenterConfig(base=list(base)),
-        bilevel=bilevel,
+        # What is measured is the step after the warm-up.
+        bilevel=bilevel.model_copy(update={"warmup_fraction": 0.0}),
         baselines=[] if method == LEARNED else [method],  # type: ignore[list-item]
     )
     trial = Trial(name="bench", phase=Phase.SEARCH, arm=method, method=method, seed=0, epochs=1000)

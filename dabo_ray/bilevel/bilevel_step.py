@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,9 @@ from dabo_ray.workers import Workers
 DEFAULT_UPDATES = 1000
 """Of the augmenter in a training of unknown length."""
 
+WARMUP = 0.1
+"""Part of a training of known length, the first one, in which the augmenter stays as it is."""
+
 
 class BilevelStep:
     """A training step of a classifier that learns its augmentation too (DABO, Mounsaveng et al. 2021, algorithm 1).
@@ -56,6 +60,9 @@ class BilevelStep:
         augmenter_optimizer: of the augmenter's weights; None: `ShrunkAdam.for_augmenter`, whose learning rate is
             annealed to zero if `total_steps` is known.
         total_steps: classifier steps of the whole training; None: unknown.
+        warmup_steps: classifier steps, the first ones, in which the augmenter stays as it is, >= 0: before the
+            classifier has learned something, its outer loss says little about augmentation. None: a tenth of
+            `total_steps` if they are known.
         differentiate: `direction`: where a step points, with its length as given; `update`: all of it, as published.
         antithetic: differentiate with each image's noise and with the opposite noise: less noise in the hypergradient,
             for the cost of the images twice. `False` with `mixed_batch_fraction=1` shares the pass of the step.
@@ -90,6 +97,7 @@ class BilevelStep:
         loss: Callable[[Any, Tensor], Tensor] = cross_entropy,
         augmenter_optimizer: torch.optim.Optimizer | None = None,
         total_steps: int | None = None,
+        warmup_steps: int | None = None,
         differentiate: Differentiate = "direction",
         antithetic: bool = True,
         mixed_batch_fraction: float = 1.0,
@@ -98,6 +106,8 @@ class BilevelStep:
         cuda_graphs: bool = False,
     ) -> None:
         _check(inner_steps, truncation, total_steps, differentiate, mixed_batch_fraction, clip_norm)
+        if warmup_steps is not None and not 0 <= warmup_steps < (total_steps or math.inf):
+            raise ValueError(f"warmup_steps must be at least 0 and under total_steps, got {warmup_steps}")
         self.model = model
         self.augmenter = augmenter
         self.steps = 0
@@ -110,7 +120,8 @@ class BilevelStep:
             raise ValueError(f"the augmenter is on {found}, the model on {self._device}; move it: augmenter.to(device)")
         self._objective = Objective(model, self._criterion, names=self._sgd.names)
         self._outer: dict[int, Batch] = {}
-        num_updates = DEFAULT_UPDATES if total_steps is None else max(1, total_steps // inner_steps)
+        warmup = round(WARMUP * (total_steps or 0)) if warmup_steps is None else warmup_steps
+        num_updates = DEFAULT_UPDATES if total_steps is None else max(1, (total_steps - warmup) // inner_steps)
         is_annealed = augmenter_optimizer is None and total_steps is not None
         estimator = Estimator(
             workers=Workers(),
@@ -124,6 +135,7 @@ class BilevelStep:
             truncation=truncation,
             optimizer=augmenter_optimizer or ShrunkAdam.for_augmenter(augmenter, num_updates),
             lr_factor=(lambda update: lr_factor("cosine", min(update / num_updates, 1.0))) if is_annealed else None,
+            warmup=warmup,
             estimator=estimator if antithetic or mixed_batch_fraction < 1 else None,
         )
         updates = make_updates if cuda_graphs else Updates

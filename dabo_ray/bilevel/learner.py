@@ -31,6 +31,7 @@ class Learner(ABC):
         truncation: latest classifier updates that an update of the augmenter is computed from (K), >= 0.
         optimizer: of the augmenter's weights.
         lr_factor: its learning rate over its first one, by the number of updates done; None: it is left alone.
+        warmup: classifier updates, the first ones, in which the augmenter stays as it is.
         workers: that share the batches.
     """
 
@@ -45,10 +46,12 @@ class Learner(ABC):
         truncation: int,
         optimizer: torch.optim.Optimizer,
         lr_factor: Callable[[int], float] | None = None,
+        warmup: int = 0,
         workers: Workers = Workers(),
     ) -> None:
         self.augmenter = augmenter
         self.inner_steps = inner_steps
+        self.warmup = warmup
         self.workers = workers
         self.optimizer = optimizer
         self._lr_factor = lr_factor
@@ -62,12 +65,13 @@ class Learner(ABC):
 
     def is_due_after(self, update: int) -> bool:
         """Whether the augmenter is updated right after this classifier update, counted from 0."""
-        return (update + 1) % self.inner_steps == 0
+        return update >= self.warmup and (update + 1) % self.inner_steps == 0
 
     def is_kept_after(self, update: int) -> bool:
         """Whether a later update of the augmenter is computed from this classifier update too."""
-        until_due = (-(update + 2)) % self.inner_steps + 1
-        return until_due < self.truncation
+        earliest = max(update + 1, self.warmup)
+        due = earliest + (-(earliest + 1)) % self.inner_steps
+        return due - update < self.truncation
 
     def keep(self, step: InnerStep | None) -> None:
         """Takes the classifier update in hand into the window; None: no later update of the augmenter needs it."""

@@ -27,17 +27,18 @@ class ShrunkAdam(torch.optim.Optimizer):
     """Adam whose step is shrunk by how little its mean gradient stands out from noise.
 
     Adam divides by the gradient's size, so it walks as fast on noise as on a signal. Here the mean m of the latest
-    gradients is compared with what independent gradients of zero mean and second moment v would give by chance. With
+    gradients is compared with what independent gradients of zero mean and second moment l would give by chance. With
     bias-corrected moving means of the gradient g (decay beta1) and of g^2, m and v (decay beta2) and l (decay
     (1 + beta1) / 2, of the latest gradients alone), in update n:
 
         c = (1 - beta1) / (1 + beta1) * (1 - beta1^(2 n)) / (1 - beta1^n)^2       variance of m where that of g is 1
-        r = (m / (sqrt(v) + eps))^2 / c                                          1 on average without a signal
-        w = w - lr ((1 - 1 / max(1, r)) m + prior sqrt(l)) / (sqrt(v) + eps)     positive-part James-Stein factor
+        z = m / (sqrt(l) + eps);  r = z^2 / c                                    r is 1 on average without a signal
+        w = w - lr ((1 - 1 / max(1, r)) z + prior sqrt(l) / (sqrt(v) + eps))     positive-part James-Stein factor
 
-    The prior is a drift of all weights towards minus infinity, as fast as a signal of that many standard deviations
-    would move them: what is to grow must stand out by more. Where gradients die away, so do steps and drift: v is of
-    all updates, l of the latest ones.
+    A signal is compared with the noise around it, so that it is followed as fast late as early: gradients become
+    smaller by an order of magnitude while a classifier learns. The prior is a drift of all weights towards minus
+    infinity, as fast as a signal of that many standard deviations would move them: what is to grow must stand out by
+    more. Where gradients die away, so does the drift: v is of all updates, l of the latest ones.
 
     Args:
         params: weights, or groups of them. A group with `pooled=True` has one r, the mean over its weights; otherwise
@@ -95,12 +96,13 @@ class ShrunkAdam(torch.optim.Optimizer):
             mean, size, latest = self._moments(weights, group)
             chance = _variance_of_mean(group["betas"][0], self.state[weights[0]]["step"])
             # One kernel for all weights of a group on a GPU.
-            divisors = torch._foreach_add(size, group["eps"])
-            scaled = torch._foreach_div(mean, divisors)
+            scaled = torch._foreach_div(mean, torch._foreach_add(latest, group["eps"]))
             ratios = torch._foreach_div(torch._foreach_mul(scaled, scaled), chance)
             if group["pooled"]:
                 ratios = (torch.cat([ratio.flatten() for ratio in ratios]).mean(),) * len(ratios)
-            drifts = torch._foreach_div(torch._foreach_mul(latest, group["prior"]), divisors)
+            drifts = torch._foreach_div(
+                torch._foreach_mul(latest, group["prior"]), torch._foreach_add(size, group["eps"])
+            )
             kept = torch._foreach_reciprocal(torch._foreach_clamp_min(ratios, 1))
             torch._foreach_neg_(kept)
             torch._foreach_add_(kept, 1)

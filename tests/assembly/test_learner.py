@@ -43,18 +43,51 @@ def test_a_spread_can_go_as_far_in_a_long_training_as_in_a_short_one(num_updates
 
 
 @pytest.mark.parametrize(
-    ("num_steps", "inner_steps", "fraction"),
-    [(1, 1, 1.0), (840, 1, 1.0), (3000, 3, 1.0), (8000, 8, 1.0), (16_000, 8, 0.5), (62_600, 8, 0.25)],
+    ("num_steps", "inner_steps", "fraction", "outer_fraction"),
+    [
+        (1, 1, 1.0, 1.0),
+        (840, 1, 1.0, 1.0),
+        (3000, 3, 1.0, 1.0),
+        (8000, 8, 1.0, 1.0),
+        (10_000, 8, 0.8, 0.8),
+        (16_000, 8, 0.5, 0.5),
+        (62_600, 8, 0.25, 0.5),
+    ],
 )
-def test_a_training_takes_as_much_evidence_as_it_needs(num_steps: int, inner_steps: int, fraction: float):
+def test_a_training_takes_as_much_evidence_as_it_needs(
+    num_steps: int, inner_steps: int, fraction: float, outer_fraction: float
+):
     bilevel = BilevelConfig().for_training(num_steps)
     assert (bilevel.inner_steps, bilevel.mixed_batch_fraction) == (inner_steps, fraction)
-    given = BilevelConfig(inner_steps=3, mixed_batch_fraction=0.125)
+    assert bilevel.outer_batch_fraction == outer_fraction
+    given = BilevelConfig(inner_steps=3, mixed_batch_fraction=0.125, outer_batch_fraction=0.25)
     assert given.for_training(num_steps) == given
 
 
 def trial(method: str) -> Trial:
     return Trial(name="t", phase=Phase.SEARCH, arm=method, method=method, seed=1, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "warmup"),
+    [
+        ("learned", [], 0.1),
+        ("learned", ["bilevel.warmup_fraction=0.5"], 0.5),
+        ("stn", [], 0.0),
+        ("adversarial", [], 0.0),
+    ],
+)
+def test_the_outer_problem_begins_after_a_part_of_the_training(
+    method: str, given: list[str], warmup: float, make_study: Callable[..., StudyConfig]
+):
+    """What is learned from the training loss is learned from the first update on; all are annealed over their own."""
+    study = make_study(*given)
+    training = make_training(study, replace(trial(method), epochs=10), make_study_pools(study))
+    learner, num_steps = training.learner, 10 * len(training.fit)
+    assert learner is not None and learner.warmup == round(warmup * num_steps)
+    assert learner._lr_factor is not None
+    assert learner._lr_factor(num_steps - learner.warmup) == pytest.approx(0)
+    assert learner._lr_factor((num_steps - learner.warmup) // 2) == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize(("given", "is_antithetic"), [([], True), (["bilevel.antithetic=false"], False)])

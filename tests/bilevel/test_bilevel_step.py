@@ -178,6 +178,19 @@ def test_a_window_of_steps_is_flowed_through_as_the_weights_were():
     assert not torch.equal(one, two)
 
 
+@pytest.mark.parametrize(
+    ("options", "first"),
+    [({"total_steps": 20}, 2), ({"total_steps": 20, "warmup_steps": 3}, 3), ({"warmup_steps": 1}, 1), ({}, 0)],
+)
+def test_the_augmenter_stays_as_it_is_in_the_warm_up(options: dict[str, Any], first: int):
+    """A tenth of the steps where they are known; it needs no outer images until then."""
+    trainer, _ = made_anew(**options)
+    images, labels = digits()
+    for number in range(first):
+        assert set(trainer.step(images[:16], labels[:16])) == {"train_loss"}, number
+    assert "outer_loss" in trainer.step(images[:16], labels[:16], images[-32:], labels[-32:])
+
+
 def test_parameters_that_the_optimizer_does_not_train_stay():
     model = network()
     head = torch.optim.SGD(model[6].parameters(), 0.1)
@@ -208,6 +221,8 @@ def test_optimizers_that_cannot_be_differentiated_are_refused(make, message: str
         ({"inner_steps": 0}, "inner_steps must be at least 1, got 0"),
         ({"truncation": 0}, "truncation must be at least 1"),
         ({"total_steps": 0}, "total_steps must be at least 1"),
+        ({"warmup_steps": -1}, "warmup_steps must be at least 0 and under total_steps, got -1"),
+        ({"total_steps": 4, "warmup_steps": 4}, "under total_steps, got 4"),
         ({"mixed_batch_fraction": 0.0}, r"in \(0, 1\], got 0\.0"),
         ({"differentiate": "length"}, "got 'length'"),
         ({"clip_norm": 0.0}, "clip_norm must be over 0"),

@@ -95,7 +95,7 @@ def test_the_unit_of_the_loss_does_not_matter(scale: float):
     assert spread_after(0.1, scale=scale) == pytest.approx(spread_after(0.1), rel=1e-3)
 
 
-def test_steps_and_prior_die_away_with_the_gradients():
+def test_the_prior_dies_away_with_the_gradients():
     """The last gradients have a thousandth of the size of the others: in the end nothing moves any more."""
     generator = torch.Generator().manual_seed(0)
     grads = torch.randn(1000, 20, generator=generator)
@@ -105,6 +105,21 @@ def test_steps_and_prior_die_away_with_the_gradients():
     assert (path[699] - path[400]).abs().max() > 0.1
     # By then the memory of the large ones, of 50 updates at most, has gone.
     assert (path[999] - path[990]).abs().max() < 0.02 * (path[699] - path[690]).abs().max()
+
+
+def test_a_signal_is_followed_as_fast_when_gradients_have_become_small():
+    """Noise of size 1, then of a tenth of it with a signal of half its size; and that signal from the start."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1000, 50, generator=generator)
+    late = torch.cat((noise[:500], 0.1 * (noise[500:] + 0.5)))
+
+    def travelled(grads: torch.Tensor) -> float:
+        weight = torch.zeros(50)
+        path = steps_taken(ShrunkAdam.over([{"params": [weight], "lr": 0.1}], 1000), weight, grads)
+        return float((path[-1] - path[-200]).mean())
+
+    assert travelled(late) == pytest.approx(travelled(noise + 0.5), rel=0.1)
+    assert travelled(late) < -2
 
 
 def test_goes_on_from_its_state():

@@ -29,38 +29,60 @@ from dabo_ray.workers import Workers
 CPU = torch.device("cpu")
 
 
-def outer(augmenter: AffineMatrixAugmenter, images: Images, *, inner_steps=1, truncation=1, lr=1.0) -> OuterLossLearner:
+def outer(
+    augmenter: AffineMatrixAugmenter, images: Images, *, inner_steps=1, truncation=1, lr=1.0, warmup=0
+) -> OuterLossLearner:
     return OuterLossLearner(
         augmenter,
         Batches(images, 16, 0, Workers(), CPU),
         inner_steps=inner_steps,
         truncation=truncation,
         optimizer=torch.optim.SGD(augmenter.parameters(), lr),
+        warmup=warmup,
     )
 
 
-@pytest.mark.parametrize(("inner_steps", "due"), [(1, [0, 1, 2, 3, 4, 5, 6, 7]), (3, [2, 5]), (9, [])])
-def test_due_after_every_m_updates(inner_steps: int, due: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("inner_steps", "warmup", "due"),
+    [
+        (1, 0, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (3, 0, [2, 5]),
+        (9, 0, []),
+        (1, 5, [5, 6, 7]),
+        (3, 2, [2, 5]),
+        (3, 3, [5]),
+        (1, 8, []),
+    ],
+)
+def test_due_after_every_m_updates_from_the_warm_up_on(inner_steps: int, warmup: int, due: list[int]) -> None:
     images = load("digits", Path()).labelled.take(torch.arange(16))
-    learner = outer(AffineMatrixAugmenter(noise=6, hidden=8), images, inner_steps=inner_steps)
+    learner = outer(AffineMatrixAugmenter(noise=6, hidden=8), images, inner_steps=inner_steps, warmup=warmup)
     assert [number for number in range(8) if learner.is_due_after(number)] == due
 
 
 @pytest.mark.parametrize(
-    ("inner_steps", "truncation", "kept"),
+    ("inner_steps", "truncation", "warmup", "kept"),
     [
-        (1, 1, []),
-        (1, 3, [0, 1, 2, 3, 4, 5, 6, 7]),
-        (4, 1, []),
-        (4, 2, [2, 6]),
-        (4, 4, [0, 1, 2, 4, 5, 6]),
-        (3, 4, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (1, 1, 0, []),
+        (1, 3, 0, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (4, 1, 0, []),
+        (4, 2, 0, [2, 6]),
+        (4, 4, 0, [0, 1, 2, 4, 5, 6]),
+        (3, 4, 0, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (1, 1, 5, []),
+        (1, 3, 5, [3, 4, 5, 6, 7]),
+        (4, 4, 3, [0, 1, 2, 4, 5, 6]),
+        (4, 4, 4, [4, 5, 6]),
+        (3, 4, 4, [2, 3, 4, 5, 6, 7]),
     ],
 )
-def test_steps_are_kept_that_a_later_update_flows_through(inner_steps: int, truncation: int, kept: list[int]) -> None:
+def test_steps_are_kept_that_a_later_update_flows_through(
+    inner_steps: int, truncation: int, warmup: int, kept: list[int]
+) -> None:
     """An update after step d flows through steps d - K + 1 to d, and d itself is at hand."""
     images = load("digits", Path()).labelled.take(torch.arange(16))
-    learner = outer(AffineMatrixAugmenter(noise=6, hidden=8), images, inner_steps=inner_steps, truncation=truncation)
+    augmenter = AffineMatrixAugmenter(noise=6, hidden=8)
+    learner = outer(augmenter, images, inner_steps=inner_steps, truncation=truncation, warmup=warmup)
     assert [number for number in range(8) if learner.is_kept_after(number)] == kept
 
 

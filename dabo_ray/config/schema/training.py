@@ -206,7 +206,7 @@ class AugmenterConfig(Section):
 ENOUGH_EVIDENCE = 1000
 """Whole batches whose second derivatives tell which augmentation helps, over a training."""
 
-MOST_INNER_STEPS, SMALLEST_MIXED_FRACTION = 8, 0.25
+MOST_INNER_STEPS, SMALLEST_MIXED_FRACTION, SMALLEST_OUTER_FRACTION = 8, 0.25, 0.5
 """How far a long training economises: a bilevel step then costs at most 1.3 times an ordinary one."""
 
 
@@ -216,6 +216,11 @@ class BilevelConfig(Section):
     inner_steps: Count | None = None
     """Classifier updates between two augmenter updates (M); null: one for each thousand classifier updates of the
     training, from 1 to 8, since it takes about a thousand updates to tell which augmentation helps."""
+
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Part of the classifier updates, the first ones, in which the augmenter stays as it is. Before the classifier has
+    learned something, its outer loss says little about augmentation; what a spread does there by chance is slow to be
+    undone."""
 
     truncation: Annotated[int, Field(ge=1, le=64)] = 1
     """Latest classifier updates that the hypergradient flows through (K); may exceed inner_steps."""
@@ -229,8 +234,9 @@ class BilevelConfig(Section):
     """How the hypergradient is computed: `adjoint`, one update at a time, with the memory of one; `unrolled`, by one
     graph through all of the window. The same numbers."""
 
-    outer_batch_fraction: PartOrAll = 0.5
-    """Images of an outer batch over `classifier.batch_size`, in (0, 1]."""
+    outer_batch_fraction: PartOrAll | None = None
+    """Images of an outer batch over `classifier.batch_size`, in (0, 1]; null: `mixed_batch_fraction`, but at least 0.5,
+    so 1 in all but long trainings."""
 
     mixed_batch_fraction: PartOrAll | None = None
     """Part of a training batch over which second derivatives are taken, in (0, 1], an unbiased estimate below 1; null:
@@ -245,4 +251,6 @@ class BilevelConfig(Section):
         inner_steps = self.inner_steps or min(max(num_steps // ENOUGH_EVIDENCE, 1), MOST_INNER_STEPS)
         fraction = ENOUGH_EVIDENCE * inner_steps / num_steps
         mixed = self.mixed_batch_fraction or min(max(fraction, SMALLEST_MIXED_FRACTION), 1.0)
-        return self.model_copy(update={"inner_steps": inner_steps, "mixed_batch_fraction": mixed})
+        outer = self.outer_batch_fraction or max(mixed, SMALLEST_OUTER_FRACTION)
+        found = {"inner_steps": inner_steps, "mixed_batch_fraction": mixed, "outer_batch_fraction": outer}
+        return self.model_copy(update=found)
