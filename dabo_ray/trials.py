@@ -97,8 +97,8 @@ class Observer(Protocol):
         without, times workers), `peak_memory_mib` (of the first worker, so far), `train_loss`, `learning_rate`; unless
         the phase is final, `select_accuracy` (percent); at the last epoch of the final phase, `test_accuracy`
         (percent); of a frozen trial also `learning_seconds`, those of its origin, which `seconds` counts too;
-        for learned augmenters also `outer_loss`, `hypergradient_norm` and the learned distribution
-        (`rotation_spread_deg`, ...).
+        for learned augmenters also the learned distribution (`rotation_spread_deg`, ...) and, from the end of the
+        warm-up on, `outer_loss` and `hypergradient_norm`.
         """
 
     def trial_ended(self, result: TrialResult) -> None:
