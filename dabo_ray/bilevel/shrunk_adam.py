@@ -13,7 +13,7 @@ from dabo_ray.augment.augmenter import Augmenter
 FULL_DISTANCE = 80.0
 """How far a logarithm of a spread could go in a whole training at the largest learning rate ..."""
 
-LARGEST_LR = 0.1
+LARGEST_LR = 0.05
 """... at which no update changes a spread by more than this, however few there are."""
 
 MEMORY = 0.025
@@ -74,7 +74,7 @@ class ShrunkAdam(torch.optim.Optimizer):
         Args:
             augmenter: whose weights are learned.
             num_updates: of the augmenter in the whole training, >= 1.
-            lr: None: 80 / `num_updates`, but 0.1 at most, so that a spread can go as far in a short training as in a
+            lr: None: 80 / `num_updates`, but 0.05 at most, so that a spread can go as far in a short training as in a
                 long one.
         """
         return cls.over(augmenter.groups(lr or min(LARGEST_LR, FULL_DISTANCE / num_updates)), num_updates)

@@ -11,8 +11,8 @@ from dabo_ray.data.splits import Pools
 from dabo_ray.trials import LEARNED, Phase, Trial
 
 LOST_SEEDS = (100, 111, 112, 120)
-"""Their augmenters learned shear in the place of rotation and ended at 74 to 85 % of the test images. After 12 epochs
-the outer loss was 0.85 to 1.07, now it is 0.33 to 0.64; rotation spread by 2 to 9 degrees, now by 15 to 26."""
+"""Their augmenters learned shear in the place of rotation and ended at 74 to 85 % of the test images. After 14 epochs
+the outer loss was 0.88 to 1.10, now it is 0.35 to 0.58; rotation spread by 2 to 9 degrees, now by 14 to 22."""
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,6 @@ def test_a_seed_that_was_lost_finds_the_rotation(seed: int, quickstart: tuple[St
     trial = Trial(
         name="t", phase=Phase.FINAL, arm="learned-1", method=LEARNED, seed=seed, epochs=study.classifier.epochs
     )
-    record = next(record for record in make_training(study, trial, pools).epochs() if record["epoch"] == 12)
-    assert record["outer_loss"] < 0.75
-    assert record["rotation_spread_deg"] > 12
+    record = next(record for record in make_training(study, trial, pools).epochs() if record["epoch"] == 14)
+    assert record["outer_loss"] < 0.73
+    assert record["rotation_spread_deg"] > 11.5

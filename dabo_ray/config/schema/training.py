@@ -161,8 +161,8 @@ class AugmenterConfig(Section):
 
     lr: Positive | None = None
     """Learning rate of the augmenter's optimiser at the start; null: 0.01 for `adam`, 0.2 for `sgd`, and for
-    `shrunk_adam` 80 over the number of its updates, but 0.1 at most: a spread can go as far in a short training as in a
-    long one."""
+    `shrunk_adam` 80 over the number of its updates, but 0.05 at most: a spread can go as far in a short training as in
+    a long one."""
 
     schedule: Literal["constant", "cosine"] = "cosine"
     """Learning rate of the augmenter's optimiser over its updates: cosine to zero, or constant."""
