@@ -12,7 +12,8 @@ from dabo_ray.trials import LEARNED, Phase, Trial
 
 LOST_SEEDS = (100, 111, 112, 120)
 """Their augmenters learned shear in the place of rotation and ended at 74 to 85 % of the test images. After 14 epochs
-the outer loss was 0.88 to 1.10, now it is 0.35 to 0.58; rotation spread by 2 to 9 degrees, now by 14 to 22."""
+the outer loss was 0.88 to 1.10, now it is 0.34 to 0.53; rotation spread by 2 to 9 degrees, now by 19 to 22. Which seeds
+are lost depends on the last bits of the arithmetic: with another one 111 was not, the others were."""
 
 
 @pytest.fixture(scope="module")
