@@ -72,7 +72,7 @@ def training(device: torch.device, settings: dict[str, Any], *, graphed: bool = 
                 **{"name": "resnet18", "batch_size": 16, "nesterov": True, "lr": 0.05},
                 **settings.get("classifier", {}),
             },
-            "bilevel": settings.get("bilevel", {}),
+            "bilevel": {"warmup_fraction": 0.0, **settings.get("bilevel", {})},
             "augmenter": settings.get("augmenter", {}),
             "baselines": [] if method == LEARNED else [method],
         }
