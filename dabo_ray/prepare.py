@@ -91,6 +91,8 @@ def _prepare(options: argparse.Namespace) -> None:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
         source = load(options.name, options.root, reading)
+    for note in source.notes:
+        print(note, file=sys.stderr)
     channels, height, width = source.labelled.shape
     test = "no published test set" if source.test is None else f"{len(source.test):,} test images"
     console.print(f"{options.name}: {len(source.labelled):,} labelled images, {test}")

@@ -117,6 +117,8 @@ def run(study: StudyConfig, options: argparse.Namespace) -> int:
         if not options.dry_run:
             check_cluster()
         pools = make_study_pools(study)
+        for note in pools.notes:
+            print(note, file=sys.stderr)
         # Too few images for a part are told now, not by the first trial.
         pools.roles(learned=True, final=False, outer_fraction=study.data.outer_fraction, seed=study.seed)
         check_files(study, pools)

@@ -1,61 +1,17 @@
-"""Data sets that are trees of image files: any image folder, Tiny-ImageNet-200, ImageNet."""
+"""Published data sets that are trees of image files: Tiny-ImageNet-200, ImageNet."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dabo_ray.data.archives import Folder, Tree, Zip, check_md5
 from dabo_ray.data.images import DataError
 from dabo_ray.data.published import Encoded, Published, fingerprint_of
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 TINY_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
-LABELLED, TEST = ("train", "val", "valid", "validation"), ("test",)
-
-
-def image_folder(root: Path) -> Published:
-    """`root/CLASS/*`, or `root/train/CLASS/*` with val and test beside it; a folder or a zip.
-
-    Images of train and val are the labelled ones. Without a test folder, val is the test set, if there is one.
-    """
-    if root.is_dir():
-        tree: Tree = Folder(root)
-    elif root.suffix == ".zip" and root.is_file():
-        tree = Zip(root)
-    else:
-        raise DataError(f"no image folder: {root} is neither a folder nor a zip; give data.root")
-    images = [name for name in tree.names() if PurePosixPath(name).suffix.lower() in ENDINGS]
-    heads = {PurePosixPath(name).parts[0] for name in images}
-    parts = heads & {*LABELLED, *TEST} if "train" in heads else set()
-    depth = 1 if parts else 0
-    by_class = [name for name in images if len(PurePosixPath(name).parts) > depth + 1]
-    if parts:
-        by_class = [name for name in by_class if PurePosixPath(name).parts[0] in parts]
-    classes = sorted({PurePosixPath(name).parts[depth] for name in by_class})
-    if len(classes) < 2:
-        raise DataError(
-            f"{root}: looked for images ({', '.join(sorted(ENDINGS))}) in a folder for each class, or below train/, "
-            f"val/ and test/; found {len(images)} images and {len(classes)} classes; a data set needs two or more"
-        )
-    numbers = {name: number for number, name in enumerate(classes)}
-
-    def part(heads: Iterable[str] | None) -> Encoded | None:
-        names = [name for name in by_class if heads is None or PurePosixPath(name).parts[0] in heads]
-        return _encoded(tree, names, [numbers[PurePosixPath(name).parts[depth]] for name in names]) if names else None
-
-    test_parts = parts & set(TEST) or parts & set(LABELLED[1:])
-    labelled = part(parts - test_parts if parts else None)
-    assert labelled is not None
-    return Published(
-        "the image folder",
-        fingerprint_of(_watched(tree)),
-        len(classes),
-        lambda: (labelled, part(test_parts)),
-        streaming=None,
-    )
 
 
 def tiny_imagenet(root: Path) -> Published:
@@ -64,7 +20,7 @@ def tiny_imagenet(root: Path) -> Published:
     for place in (root, root / "tiny_imagenet"):
         if (folder := place / name).is_dir():
             tree = Folder(folder)
-            return Published("Tiny-ImageNet", fingerprint_of(_watched(tree)), 200, partial(_tiny, tree, ""))
+            return Published("Tiny-ImageNet", fingerprint_of(watched(tree)), 200, partial(_tiny, tree, ""))
         if (archive := place / f"{name}.zip").is_file():
             return Published("Tiny-ImageNet", fingerprint_of([archive]), 200, partial(_tiny_zip, archive, f"{name}/"))
     raise DataError(
@@ -98,7 +54,7 @@ def _tiny(tree: Tree, top: str) -> tuple[Encoded, Encoded]:
             f"{tree.path}: no training images of {len(missing_classes)} of the {len(synsets)} synsets of wnids.txt, "
             f"first {synsets[missing_classes[0]]}; get the files again"
         )
-    return _encoded(tree, train, labels), _encoded(tree, test, test_labels)
+    return encoded(tree, train, labels), encoded(tree, test, test_labels)
 
 
 def _number(numbers: Mapping[str, int], synset: str, where: str) -> int:
@@ -143,7 +99,7 @@ def _imagenet(train: Path, val: Path, places: Sequence[Path]) -> tuple[Encoded, 
         raise DataError(f"{train} has {len(names)} and {val} has {len(test)} .JPEG files; get the images again")
     synset_of = {name: name.split("/")[0] for name in test} if "/" in test[0] else _val_synsets(test, places)
     labels = [_number(numbers, synset_of[name], f"{val / name}") for name in test]
-    return _encoded(tree, names, [numbers[n.split("/")[0]] for n in names]), _encoded(val_tree, test, labels)
+    return encoded(tree, names, [numbers[n.split("/")[0]] for n in names]), encoded(val_tree, test, labels)
 
 
 def _val_synsets(names: Sequence[str], places: Sequence[Path]) -> dict[str, str]:
@@ -183,11 +139,12 @@ def _devkit_synsets(path: Path) -> dict[int, str]:
         raise DataError(f"{path} is not the devkit's list of synsets ({error}); get the devkit again") from None
 
 
-def _encoded(tree: Tree, names: Sequence[str], labels: Sequence[int]) -> Encoded:
+def encoded(tree: Tree, names: Sequence[str], labels: Sequence[int]) -> Encoded:
+    """Image files of a tree, with their labels."""
     return Encoded(names, labels, lambda place: tree.read(names[place]))
 
 
-def _watched(tree: Tree) -> list[Path]:
+def watched(tree: Tree) -> list[Path]:
     """An archive, or all folders of a tree: their times change when files come and go."""
     if not tree.path.is_dir():
         return [tree.path]

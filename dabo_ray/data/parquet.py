@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dabo_ray.data.images import DataError
+from dabo_ray.data.layout import held_out_kind
 from dabo_ray.data.published import Encoded, Published, fingerprint
-from dabo_ray.data.tables import Table, open_table, parquet_files
+from dabo_ray.data.split_names import TRAIN, SplitName, split_name
+from dabo_ray.data.tables import Table, filesystem_of, open_table, parquet_files
 
 
 def parquet(root: str) -> Published:
-    """Files named test* are the test set, else validation* or val*; all others hold the labelled images."""
+    """Splits have their usual names in any case, see `split_names`, as a folder or in the name of the file.
+
+    The test set is test, else eval, else val; all other files hold the labelled images.
+
+    Raises:
+        DataError: there is no file to train on, or labels or columns cannot be used.
+    """
     filesystem, files = parquet_files(root)
-    heads = {path: path.rsplit("/", 1)[-1] for path in files}
-    test = [path for path in files if heads[path].startswith("test")]
-    test = test or [path for path in files if heads[path].startswith("val")]
+    kinds = _kinds(files, root)
+    test_kind = held_out_kind(set(kinds.values()))
+    test = [path for path in files if test_kind is not None and kinds[path] == test_kind]
     labelled = [path for path in files if path not in test]
     if not labelled:
-        raise DataError(f"{root}: all Parquet files are named test* or val*; there is none to train on")
+        raise DataError(f"{root}: all {len(files)} Parquet files are of the split {test_kind}, none is to train on")
     tables = [open_table(filesystem, part) if part else None for part in (labelled, test)]
     assert tables[0] is not None
     every_label = [label for table in tables if table for label in table[1].unique().to_pylist()]
@@ -35,8 +45,42 @@ def parquet(root: str) -> Published:
     assert encoded is not None
     infos = [(info.path, info.size, info.mtime_ns or 0) for info in filesystem.get_file_info(files)]
     return Published(
-        "the Parquet data set", fingerprint(infos), len(numbers), lambda: (encoded, part(tables[1])), streaming=None
+        "the Parquet data set",
+        fingerprint(infos),
+        len(numbers),
+        lambda: (encoded, part(tables[1])),
+        streaming=None,
+        notes=_notes(kinds, root),
     )
+
+
+def _kinds(files: Sequence[str], root: str) -> dict[str, str | None]:
+    """File -> kind of its split: of its name, else of the nearest folder below the root; None: not said."""
+    base = filesystem_of(root)[1]
+    found = {}
+    for path in files:
+        *folders, file = PurePosixPath(path.removeprefix(base)).parts or ("",)
+        found[path] = [_split(file, is_file=True), *(_split(folder, is_file=False) for folder in reversed(folders))]
+    every = [split for splits in found.values() for split in splits if split]
+    kinds_of = {rest: {split.kind for split in every if split.rest == rest} for rest in {split.rest for split in every}}
+
+    def is_sure(split: SplitName) -> bool:
+        return split.is_plain or split.is_first or (TRAIN in kinds_of[split.rest] and len(kinds_of[split.rest]) > 1)
+
+    return {path: next((s.kind for s in splits if s and is_sure(s)), None) for path, splits in found.items()}
+
+
+def _split(part: str, *, is_file: bool) -> SplitName | None:
+    found = split_name(PurePosixPath(part).stem if is_file else part)
+    # Only of a file: train-easy.parquet is for training, a folder train_station need not be.
+    return found if found is None or is_file else found._replace(is_first=False)
+
+
+def _notes(kinds: Mapping[str, str | None], root: str) -> list[str]:
+    if set(kinds.values()) == {None}:
+        return []
+    counts = Counter(kind or "no split, so for training" for kind in kinds.values())
+    return [f"{root}: Parquet files of " + ", ".join(f"{kind} ({num:,})" for kind, num in sorted(counts.items()))]
 
 
 def _numbers(labels: Sequence[Any], root: str) -> dict[Any, int]:

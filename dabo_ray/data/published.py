@@ -67,6 +67,9 @@ class Published:
     resize_over_crop: float = 1.0
     """The short side is brought to this times the image size before the middle is cut out."""
 
+    notes: Sequence[str] = ()
+    """Lines for the user: how the files were understood, and what was left out."""
+
 
 def fingerprint(files: Iterable[tuple[str, int | None, int]]) -> str:
     """Of names, sizes and times of change."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from dabo_ray.data.arrow import Cached, cached
 from dabo_ray.data.bach import bach, test_names
 from dabo_ray.data.cifar import cifar10, cifar100
 from dabo_ray.data.decode import Decoder
-from dabo_ray.data.folders import image_folder, imagenet, tiny_imagenet
+from dabo_ray.data.folders import imagenet, tiny_imagenet
 from dabo_ray.data.idx import fashion_mnist, mnist
+from dabo_ray.data.image_folder import image_folder
 from dabo_ray.data.images import DataError, Images
 from dabo_ray.data.parquet import parquet
 from dabo_ray.data.published import Encoded, Progress, Published, silent
@@ -48,6 +49,9 @@ class Source:
     labelled: Images
     test: Images | None
     num_classes: int
+
+    notes: Sequence[str] = ()
+    """Lines for the user: how the files were understood, and what was left out."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,9 @@ def load(name: str, root: str | Path, reading: Reading = Reading()) -> Source:
         raise DataError(f"data.cache is {folder}; images that are not streamed need a local folder")
     else:
         found = cached(published, Path(folder) / f"{key}.arrow", decoder, reading.progress)
-    return _fold(found, Path(reading.fold)) if reading.fold else Source(found.labelled, found.test, found.num_classes)
+    if reading.fold:
+        return _fold(found, Path(reading.fold))
+    return Source(found.labelled, found.test, found.num_classes, published.notes)
 
 
 def find(name: str, root: str) -> Published:

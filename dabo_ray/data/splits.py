@@ -76,6 +76,9 @@ class Pools:
 
     num_classes: int
 
+    notes: Sequence[str] = ()
+    """Lines for the user: how the files were understood, and what was left out."""
+
     @functools.cached_property
     def sample(self) -> Tensor:
         """Images that stand for the labelled ones, (N, C, H, W) uint8; encoded ones are decoded once."""
@@ -164,4 +167,4 @@ def make_pools(
     if shift:
         moved = shifted(labelled, shift, generator("shift"))
         test = shifted(test, shift, generator("shift of test"))
-    return Pools(labelled, moved, test, select, source.num_classes)
+    return Pools(labelled, moved, test, select, source.num_classes, source.notes)

@@ -72,3 +72,41 @@ def test_large_row_groups_are_not_streamed(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(shards, "LARGEST_ROW_GROUP", 10_000)
     with pytest.raises(DataError, match=r"row groups of up to 0\.0 MiB, .*row_group_size"):
         load("parquet", tmp_path, Reading(streaming=True))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train/0000.parquet", "test/0000.parquet"),
+        ("default/train/0000.parquet", "default/test/0000.parquet"),
+        ("Training/x.parquet", "Testing/x.parquet"),
+        ("split=train/part-0.parquet", "split=test/part-0.parquet"),
+        ("data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"),
+        ("data/TRAIN.parquet", "data/Valid.parquet"),
+        ("mnist_train.parquet", "mnist_test.parquet"),
+        ("seg_train/0.parquet", "seg_eval/0.parquet"),
+        ("all.parquet", "test-easy.parquet"),
+        ("train/latest.parquet", "dev/latest.parquet"),
+    ],
+)
+def test_splits_by_folder_and_by_name(train: str, test: str, tmp_path: Path):
+    files = [encoded(random_bytes(3, 8, 8, seed=number)) for number in range(26)]
+    hub_parquet(tmp_path / "test_of_mine" / train, files[:20], [0, 1] * 10)
+    hub_parquet(tmp_path / "test_of_mine" / test, files[20:], [0, 1] * 3)
+    source = load("parquet", tmp_path / "test_of_mine")
+    assert len(source.labelled) == 20 and source.test is not None and len(source.test) == 6
+    assert any("Parquet files of" in note for note in source.notes)
+
+
+def test_names_that_only_look_like_splits(tmp_path: Path):
+    for number, name in enumerate(("contest", "values", "latest/0")):
+        hub_parquet(tmp_path / f"{name}.parquet", [encoded(random_bytes(3, 8, 8, seed=number))] * 4, [0, 1] * 2)
+    source = load("parquet", tmp_path)
+    assert len(source.labelled) == 12 and source.test is None and not source.notes
+
+
+def test_no_parquet_to_train_on(tmp_path: Path):
+    hub_parquet(tmp_path / "test" / "0.parquet", [encoded(random_bytes(3, 8, 8))] * 2, [0, 1])
+    hub_parquet(tmp_path / "test" / "1.parquet", [encoded(random_bytes(3, 8, 8))] * 2, [0, 1])
+    with pytest.raises(DataError, match="all 2 Parquet files are of the split test, none is to train on"):
+        load("parquet", tmp_path)
