@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from stat import S_ISDIR, S_ISREG
 from typing import Protocol
 
+from dabo_ray.data.hidden import hidden_part
 from dabo_ray.data.images import DataError
+from dabo_ray.data.published import fingerprint, fingerprint_of
 
 _BROKEN = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
 
 
 class Tree(Protocol):
-    """Named files; names are relative, with `/`."""
+    """Named files; names are relative, with `/`. Those that are hidden or of the system are left out."""
 
     path: Path
     """The folder or the archive."""
+
+    hidden: Counter[str]
+    """What was left out, by the part of its name that is hidden."""
 
     def names(self) -> Sequence[str]:
         """Of all files, sorted."""
@@ -27,16 +35,56 @@ class Tree(Protocol):
     def read(self, name: str) -> bytes:
         """The content of a file."""
 
+    def fingerprint(self, names: Iterable[str]) -> str:
+        """Changes when one of these files does, also when it is overwritten where it lies."""
+
 
 class Folder:
-    """The files below a folder."""
+    """The files below a folder, through links too.
+
+    Raises:
+        DataError: a folder below cannot be read, or a name is not UTF-8.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.hidden: Counter[str] = Counter()
+        self._stats: dict[str, tuple[int, int]] = {}
+        folders = [""]
+        while folders:
+            prefix = folders.pop()
+            try:
+                with os.scandir(path / prefix) as entries:
+                    folders += [inner for entry in entries if (inner := self._add(entry, prefix))]
+            except OSError as error:
+                raise DataError(f"{path / prefix} cannot be read ({error.strerror}); look at its permissions") from None
+
+    def _add(self, entry: os.DirEntry[str], prefix: str) -> str | None:
+        """Notes a file; of a folder that is to be looked into, its prefix."""
+        name = f"{prefix}{entry.name}"
+        if (part := hidden_part(entry.name)) is not None:
+            self.hidden[part] += 1
+            return None
+        if not entry.name.isprintable() and "\udc80" <= max(entry.name) <= "\udcff":
+            raise DataError(f"{self.path}: the name {os.fsencode(name)!r} is not UTF-8; rename it")
+        try:
+            stat = entry.stat()
+        except FileNotFoundError:
+            self.hidden["links to nowhere"] += 1
+            return None
+        if S_ISDIR(stat.st_mode):
+            # A link to a folder above would never end.
+            above = entry.is_symlink() and f"{Path(entry.path).parent.resolve()}/".startswith(
+                f"{Path(entry.path).resolve()}/"
+            )
+            return None if above else f"{name}/"
+        if S_ISREG(stat.st_mode):
+            self._stats[name] = stat.st_size, stat.st_mtime_ns
+        return None
 
     def names(self) -> list[str]:
         """Of all files below, sorted."""
-        return sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file())
+        return sorted(self._stats)
 
     def read(self, name: str) -> bytes:
         """The content of a file.
@@ -49,12 +97,17 @@ class Folder:
         except OSError as error:
             raise DataError(f"{self.path / name} cannot be read ({error.strerror}); get the files again") from None
 
+    def fingerprint(self, names: Iterable[str]) -> str:
+        """Of names, sizes and times of change."""
+        return fingerprint((name, *self._stats[name]) for name in names)
+
 
 class Zip:
     """The members of a zip."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.hidden: Counter[str] = Counter()
         try:
             self._zip = zipfile.ZipFile(path)
         except _BROKEN as error:
@@ -63,7 +116,12 @@ class Zip:
         # The upper half of the attributes is the Unix mode, and 0o12 there marks a link.
         links = [member.filename for member in members if member.external_attr >> 28 == 0o12]
         _refuse_escapes(path, [member.filename for member in members], links)
-        self._names = sorted(member.filename for member in members if not member.is_dir())
+        self._names = []
+        for name in sorted(member.filename for member in members if not member.is_dir()):
+            if (part := hidden_part(name)) is not None:
+                self.hidden[part] += 1
+            else:
+                self._names.append(name)
 
     def names(self) -> list[str]:
         """Of all members, sorted."""
@@ -81,6 +139,10 @@ class Zip:
             raise DataError(f"{self.path} has no member {name}; get the archive again") from None
         except _BROKEN as error:
             raise _damaged(self.path, error) from None
+
+    def fingerprint(self, names: Iterable[str]) -> str:
+        """Of the archive."""
+        return fingerprint_of([self.path])
 
 
 def read_tar(path: Path, wanted: Collection[str]) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from dabo_ray.data.hidden import hidden_part
 from dabo_ray.data.images import DataError
 from dabo_ray.data.published import Encoded, Published, fingerprint_of
 
@@ -32,12 +33,12 @@ def bach(root: Path) -> Published:
             f"BACH not found: looked for folders {', '.join(CLASSES)} in {', '.join(map(str, places))}. Get "
             "ICIAR2018_BACH_Challenge.zip from https://zenodo.org/records/3632035 and unpack it"
         )
-    watched = [photos, *(photos / name for name in CLASSES)]
+    watched = [file for file, _ in _files(photos)]
     return Published("BACH", fingerprint_of(watched), len(CLASSES), lambda: (_patches(photos), None), streaming=True)
 
 
 def _patches(photos: Path) -> Encoded:
-    files = [(file, label) for label, name in enumerate(CLASSES) for file in sorted((photos / name).glob("*.tif"))]
+    files = _files(photos)
     if missing := [name for label, name in enumerate(CLASSES) if label not in {number for _, number in files}]:
         raise DataError(f"{photos} has no .tif images of {', '.join(missing)}; get the data set again")
     _check_labels(photos / LABELS_FILE, files)
@@ -49,15 +50,24 @@ def _patches(photos: Path) -> Encoded:
             groups.append(group)
             boxes.append((left, top))
 
+    # Of this reading alone: a file may be another one the next time.
+    image_of = functools.lru_cache(maxsize=8)(_image)
+
     def read(place: int) -> bytes:
         left, top = boxes[place]
-        patch = _image(files[groups[place]][0]).crop((left, top, left + SIDE, top + SIDE))
+        patch = image_of(files[groups[place]][0]).crop((left, top, left + SIDE, top + SIDE))
         buffer = io.BytesIO()
         # Lossless, and quick to write.
         patch.save(buffer, "png", compress_level=1)
         return buffer.getvalue()
 
     return Encoded(names, labels, read, groups)
+
+
+def _files(photos: Path) -> list[tuple[Path, int]]:
+    """Images with their labels."""
+    found = ((file, label) for label, name in enumerate(CLASSES) for file in sorted((photos / name).glob("*.tif")))
+    return [(file, label) for file, label in found if hidden_part(file.name) is None]
 
 
 def _corners(file: Path) -> list[tuple[int, int]]:
@@ -71,9 +81,7 @@ def _corners(file: Path) -> list[tuple[int, int]]:
     return [(x, y) for y in range(0, height - SIDE + 1, SIDE) for x in range(0, width - SIDE + 1, SIDE)]
 
 
-@functools.lru_cache(maxsize=8)
 def _image(file: Path) -> Image.Image:
-    """The patches of an image are read one after the other."""
     try:
         return Image.open(file).convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:

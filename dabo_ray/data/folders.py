@@ -11,6 +11,8 @@ from dabo_ray.data.archives import Folder, Tree, Zip, check_md5
 from dabo_ray.data.images import DataError
 from dabo_ray.data.published import Encoded, Published, fingerprint_of
 
+SOLUTION, DEVKIT = "LOC_val_solution.csv", "ILSVRC2012_devkit_t12"
+GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 TINY_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 
 
@@ -20,7 +22,7 @@ def tiny_imagenet(root: Path) -> Published:
     for place in (root, root / "tiny_imagenet"):
         if (folder := place / name).is_dir():
             tree = Folder(folder)
-            return Published("Tiny-ImageNet", fingerprint_of(watched(tree)), 200, partial(_tiny, tree, ""))
+            return Published("Tiny-ImageNet", tree.fingerprint(tree.names()), 200, partial(_tiny, tree, ""))
         if (archive := place / f"{name}.zip").is_file():
             return Published("Tiny-ImageNet", fingerprint_of([archive]), 200, partial(_tiny_zip, archive, f"{name}/"))
     raise DataError(
@@ -72,7 +74,8 @@ def imagenet(root: Path) -> Published:
         train, val = place / "train", place / "val"
         if train.is_dir() and val.is_dir():
             synsets = sorted(folder.name for folder in train.iterdir() if folder.is_dir())
-            watched = [train, val, *(train / synset for synset in synsets)]
+            # Of 1.3 million files, folders are watched alone: to ask for every time would take longer than a start.
+            watched = [train, val, *(train / synset for synset in synsets), *_label_files([root, place])]
             return Published(
                 "ImageNet",
                 fingerprint_of(watched),
@@ -102,16 +105,20 @@ def _imagenet(train: Path, val: Path, places: Sequence[Path]) -> tuple[Encoded, 
     return encoded(tree, names, [numbers[n.split("/")[0]] for n in names]), encoded(val_tree, test, labels)
 
 
+def _label_files(places: Sequence[Path]) -> list[Path]:
+    files = [file for place in places for file in (place / SOLUTION, place / DEVKIT / "data" / GROUND_TRUTH)]
+    return [file for file in dict.fromkeys(files) if file.is_file()]
+
+
 def _val_synsets(names: Sequence[str], places: Sequence[Path]) -> dict[str, str]:
     """Synsets of val images that lie in one folder."""
-    solution, devkit = "LOC_val_solution.csv", "ILSVRC2012_devkit_t12"
     for place in places:
-        if (file := place / solution).is_file():
+        if (file := place / SOLUTION).is_file():
             with file.open(newline="") as lines:
                 rows = list(csv.DictReader(lines))
             synsets = {f"{row['ImageId']}.JPEG": row["PredictionString"].split()[0] for row in rows}
-        elif (folder := place / devkit).is_dir():
-            file = folder / "data" / "ILSVRC2012_validation_ground_truth.txt"
+        elif (folder := place / DEVKIT).is_dir():
+            file = folder / "data" / GROUND_TRUTH
             synset_of = _devkit_synsets(folder / "data" / "meta.mat")
             try:
                 synsets = dict(zip(names, [synset_of[int(n)] for n in file.read_text().split()], strict=True))
@@ -123,7 +130,7 @@ def _val_synsets(names: Sequence[str], places: Sequence[Path]) -> dict[str, str]
             raise DataError(f"{file} has no label for {len(missing)} val images, first {missing[0]}; get it again")
         return synsets
     raise DataError(
-        f"no labels for ImageNet's val images: looked for {solution} and {devkit}/ in {', '.join(map(str, places))}. "
+        f"no labels for ImageNet's val images: looked for {SOLUTION} and {DEVKIT}/ in {', '.join(map(str, places))}. "
         "Get one of them from https://image-net.org, or sort the images into a folder for each synset"
     )
 
@@ -142,10 +149,3 @@ def _devkit_synsets(path: Path) -> dict[int, str]:
 def encoded(tree: Tree, names: Sequence[str], labels: Sequence[int]) -> Encoded:
     """Image files of a tree, with their labels."""
     return Encoded(names, labels, lambda place: tree.read(names[place]))
-
-
-def watched(tree: Tree) -> list[Path]:
-    """An archive, or all folders of a tree: their times change when files come and go."""
-    if not tree.path.is_dir():
-        return [tree.path]
-    return [tree.path, *sorted(path for path in tree.path.rglob("*") if path.is_dir())]

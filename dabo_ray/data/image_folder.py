@@ -6,13 +6,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from PIL import features
+
 from dabo_ray.data.archives import Folder, Tree, Zip
-from dabo_ray.data.folders import encoded, watched
+from dabo_ray.data.folders import encoded
 from dabo_ray.data.images import DataError
 from dabo_ray.data.layout import SHOWN, Layout, find_layout, held_out_kind
-from dabo_ray.data.published import Published, fingerprint_of
+from dabo_ray.data.published import Published
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+ENDINGS = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".jpx"),
+    # Newer than the oldest Pillow that is allowed.
+    *({".avif"} if features.check("avif") else {}),
+}
 
 Row = tuple[str, str | None, str]
 """Name of an image, kind of its split, its class."""
@@ -28,7 +35,7 @@ def image_folder(root: Path) -> Published:
         DataError: there are no two classes, the folders can be read in two ways, or test has a class of its own.
     """
     tree = _tree(root)
-    images = [name for name in tree.names() if PurePosixPath(name).suffix.lower() in ENDINGS]
+    images = [name for name in tree.names() if _suffix(name) in ENDINGS]
     layout = find_layout((PurePosixPath(name).parts[:-1] for name in images), root)
     rows = [(name, *place) for name in images if (place := layout.place(PurePosixPath(name).parts[:-1]))]
     test_kind = held_out_kind({kind for _, kind, _ in rows})
@@ -36,20 +43,22 @@ def image_folder(root: Path) -> Published:
     test = [row for row in rows if test_kind is not None and row[1] == test_kind]
     classes = sorted({label for _, _, label in labelled})
     if len(classes) < 2:
+        left = [f"; {line}" for line in _left_out(tree)]
         raise DataError(
             f"{root}: looked for images ({', '.join(sorted(ENDINGS))}) in a folder for each class, or below train/, "
             f"val/ and test/; found {len(images)} images and {len(classes)} classes; a data set needs two or more"
+            f"{''.join(left)}"
         )
     _check_classes(rows, labelled, test, root)
     numbers = {name: number for number, name in enumerate(classes)}
     parts = tuple(encoded(tree, [n for n, _, _ in part], [numbers[c] for _, _, c in part]) for part in (labelled, test))
     return Published(
         "the image folder",
-        fingerprint_of(watched(tree)),
+        tree.fingerprint(images),
         len(classes),
         lambda: (parts[0], parts[1] if test else None),
         streaming=None,
-        notes=_notes(layout, images, rows, root),
+        notes=[*_notes(layout, images, rows, root), *(f"{root}: {line}" for line in _left_out(tree))],
     )
 
 
@@ -90,6 +99,21 @@ def _notes(layout: Layout, images: Sequence[str], rows: Sequence[Row], root: Pat
         )
         notes.append(f"{root}: left out {len(left):,} images that are in no class: {_counted(where)}")
     return notes
+
+
+def _left_out(tree: Tree) -> list[str]:
+    """Lines on files that are no images by their names."""
+    lines = []
+    if tree.hidden:
+        lines.append(f"skipped {tree.hidden.total():,} hidden or system files and folders: {_counted(tree.hidden)}")
+    other = Counter(suffix or "without a suffix" for name in tree.names() if (suffix := _suffix(name)) not in ENDINGS)
+    if other:
+        lines.append(f"left out {other.total():,} files that are no images by their names: {_counted(other)}")
+    return lines
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
 
 def _counted(counts: Mapping[str, int]) -> str:

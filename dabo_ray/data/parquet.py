@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dabo_ray.data.hidden import hidden_part
 from dabo_ray.data.images import DataError
 from dabo_ray.data.layout import held_out_kind
 from dabo_ray.data.published import Encoded, Published, fingerprint
@@ -26,8 +27,12 @@ def parquet(root: str) -> Published:
     Raises:
         DataError: there is no file to train on, or labels or columns cannot be used.
     """
-    filesystem, files = parquet_files(root)
-    kinds = _kinds(files, root)
+    filesystem, every = parquet_files(root)
+    base = filesystem_of(root)[1]
+    files = [path for path in every if hidden_part(path.removeprefix(base)) is None]
+    if not files:
+        raise DataError(f"{root}: all {len(every)} Parquet files are hidden by their names; rename them")
+    kinds = _kinds(files, base)
     test_kind = held_out_kind(set(kinds.values()))
     test = [path for path in files if test_kind is not None and kinds[path] == test_kind]
     labelled = [path for path in files if path not in test]
@@ -50,13 +55,12 @@ def parquet(root: str) -> Published:
         len(numbers),
         lambda: (encoded, part(tables[1])),
         streaming=None,
-        notes=_notes(kinds, root),
+        notes=_notes(kinds, len(every) - len(files), root),
     )
 
 
-def _kinds(files: Sequence[str], root: str) -> dict[str, str | None]:
+def _kinds(files: Sequence[str], base: str) -> dict[str, str | None]:
     """File -> kind of its split: of its name, else of the nearest folder below the root; None: not said."""
-    base = filesystem_of(root)[1]
     found = {}
     for path in files:
         *folders, file = PurePosixPath(path.removeprefix(base)).parts or ("",)
@@ -76,11 +80,13 @@ def _split(part: str, *, is_file: bool) -> SplitName | None:
     return found if found is None or is_file else found._replace(is_first=False)
 
 
-def _notes(kinds: Mapping[str, str | None], root: str) -> list[str]:
+def _notes(kinds: Mapping[str, str | None], num_hidden: int, root: str) -> list[str]:
+    hidden = [f"{root}: skipped {num_hidden} hidden Parquet files"] if num_hidden else []
     if set(kinds.values()) == {None}:
-        return []
+        return hidden
     counts = Counter(kind or "no split, so for training" for kind in kinds.values())
-    return [f"{root}: Parquet files of " + ", ".join(f"{kind} ({num:,})" for kind, num in sorted(counts.items()))]
+    line = f"{root}: Parquet files of " + ", ".join(f"{kind} ({num:,})" for kind, num in sorted(counts.items()))
+    return [line, *hidden]
 
 
 def _numbers(labels: Sequence[Any], root: str) -> dict[Any, int]:

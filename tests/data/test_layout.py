@@ -103,9 +103,9 @@ def test_an_unlabelled_test_folder_is_left_out_and_counted(tmp_path: Path):
 
 def test_classes_may_be_called_like_splits(tmp_path: Path):
     """Of vehicles, say: what holds no folders is a class."""
-    write_files(tmp_path, tree("car", "train", "bus", "test_car"))
-    assert counts(load("image_folder", tmp_path)) == (8, None, 4)
-    assert not load("image_folder", tmp_path).notes
+    write_files(tmp_path / "x", tree("car", "train", "bus", "test_car"))
+    source = load("image_folder", tmp_path / "x")
+    assert counts(source) == (8, None, 4) and not source.notes
 
 
 def test_deeper_folders_belong_to_their_class(tmp_path: Path):
