@@ -40,7 +40,13 @@ def make_study_pools(study: StudyConfig) -> Pools:
 def reading(data: DataConfig) -> Reading:
     """How the study's data set is read."""
     streaming = None if data.streaming == "auto" else data.streaming == "always"
-    return Reading(cache=data.cache, image_size=data.image_size, streaming=streaming, fold=data.fold)
+    return Reading(
+        cache=data.cache,
+        image_size=data.image_size,
+        streaming=streaming,
+        fold=data.fold,
+        intensity_range=data.intensity_range,
+    )
 
 
 @dataclass(frozen=True)

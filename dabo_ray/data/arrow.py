@@ -23,8 +23,8 @@ from dabo_ray.data.images import DataError, Images
 from dabo_ray.data.locks import locked, replacing
 from dabo_ray.data.published import Part, Progress, Published, silent
 
-FORMAT = 1
-"""Changes when older caches can no longer be read."""
+FORMAT = 2
+"""Changes when older caches can no longer be read, or when files are decoded to other pixels."""
 
 PROBES = 64
 """Images of each part that are compared with the recorded digest when a cache is opened."""

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
+import threading
 import warnings
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from dabo_ray.data.images import DataError
+from dabo_ray.data.rgb import ValuesError, rgb, upright
+
+LARGE_PIXELS = 89_478_485
+"""Images of more are read one at a time and, if they are JPEGs, at a fraction of their size (Pillow's own limit)."""
+
+MOST_PIXELS = 2 * LARGE_PIXELS
+"""Of an image as it is decoded; more are refused, since a file of some kilobytes can claim them."""
+
+MOST_RESIZED = 2**24
+"""Pixels of a resized image of which the middle is cut out; if there were more, it is cut out before."""
+
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decodes any format that Pillow knows to RGB of one size."""
+    """Decodes any format that Pillow knows to upright RGB of one size; of several frames, the first."""
 
     image_size: int | None
     """Side of the result; None: images stay as they are and must all be of one size."""
 
     resize_over_crop: float = 1.0
     """The short side is brought to this times the image size, bilinear and antialiased, then the middle is cut out."""
+
+    intensity_range: tuple[float, float] | None = None
+    """Black and white of grey images with more than 8 bits; None: see `rgb`."""
 
     def __call__(self, content: bytes, name: str) -> Tensor:
         """(3, H, W) uint8.
@@ -32,20 +49,77 @@ class Decoder:
         """
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                image = Image.open(io.BytesIO(content)).convert("RGB")
-        except (OSError, SyntaxError, ValueError, struct.error, Warning, Image.DecompressionBombError) as error:
-            raise DataError(f"{name} is not an image that can be read ({error}); get it again or take it out") from None
-        if self.image_size is not None:
-            image = self._resized(image, self.image_size)
+                # Of sizes, which are this module's to judge, and of oddities that do not matter, once for each image.
+                # No more than Pillow's are ignored: of threads that do so at once, one may leave its filter behind.
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                image = self._decoded(content)
+        except ValuesError as error:
+            raise DataError(f"{name} cannot be used: {error}") from None
+        except UnidentifiedImageError:
+            raise DataError(f"{name} is not an image that can be read ({_unknown(content)}); {_WAY_OUT}") from None
+        except Image.DecompressionBombError:
+            raise DataError(
+                f"{name} cannot be used: it has over {MOST_PIXELS / 1e6:.0f} megapixels; {_SMALLER}"
+            ) from None
+        except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
+            raise DataError(f"{name} is not an image that can be read ({error}); {_WAY_OUT}") from None
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
         return pixels.view(image.height, image.width, 3).permute(2, 0, 1)
 
-    def _resized(self, image: Image.Image, size: int) -> Image.Image:
+    def _decoded(self, content: bytes) -> Image.Image:
+        image = _opened(content)
+        if math.prod(image.size) <= LARGE_PIXELS:
+            return self._resized(rgb(upright(image), self.intensity_range))
+        if self.image_size is None:
+            raise ValuesError(f"it has {image.width}x{image.height} pixels; set data.image_size")
+        with _one_at_a_time:
+            short = 2 * round(self.image_size * self.resize_over_crop)
+            # JPEGs alone know how to.
+            image.draft(None, (short, short))
+            if math.prod(image.size) > MOST_PIXELS:
+                raise ValuesError(f"it has {image.width}x{image.height} pixels; {_SMALLER}")
+            return self._resized(rgb(upright(image), self.intensity_range))
+
+    def _resized(self, image: Image.Image) -> Image.Image:
+        size = self.image_size
+        if size is None:
+            return image
         short = round(size * self.resize_over_crop)
         if min(image.size) != short:
             # The long side is rounded down, as torchvision does.
             width, height = (int(short * side / min(image.size)) for side in image.size)
+            if width * height > MOST_RESIZED:
+                return _middle(image, width, height, size)
             image = image.resize((width, height), Image.Resampling.BILINEAR)
         left, top = (round((side - size) / 2) for side in image.size)
         return image.crop((left, top, left + size, top + size))
+
+
+_WAY_OUT = "get it again or take it out"
+_SMALLER = "make it smaller, or cut it into tiles"
+
+
+def _opened(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content))
+    except Image.DecompressionBombError:
+        if not content.startswith(b"\xff\xd8"):
+            raise
+        return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+
+
+def _middle(image: Image.Image, width: int, height: int, size: int) -> Image.Image:
+    """The middle of an image as if it were resized to (width, height): of a panorama, most is never asked for."""
+    left, top = (round((side - size) / 2) for side in (width, height))
+    across, down = image.width / width, image.height / height
+    box = (left * across, top * down, (left + size) * across, (top + size) * down)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box)
+
+
+def _unknown(content: bytes) -> str:
+    """Why a file is of no known format."""
+    if not content:
+        return "the file is empty"
+    if content.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS: run git lfs pull"
+    return "its format is none that Pillow knows"

@@ -23,7 +23,7 @@ from dabo_ray.data.published import Encoded, Progress, Published, silent
 from dabo_ray.data.stream import Shards
 from dabo_ray.data.tables import RowGroup, Table, filesystem_of
 
-FORMAT = 1
+FORMAT = 2
 ROW_GROUP_BYTES, SHARD_BYTES = 4 * 2**20, 256 * 2**20
 LARGEST_ROW_GROUP = 64 * 2**20
 """Of a published Parquet data set that is streamed: some dozens of row groups are in memory at once."""

@@ -25,6 +25,9 @@ from dabo_ray.data.published import Encoded, Progress, Published, silent
 STREAMED_BYTES = 2 * 2**30
 """Data sets that take more than this when decoded stay encoded, unless the study says otherwise."""
 
+DARK, DARK_PROBES = 32, 16
+"""Images of which none has a pixel this bright are told of, and how many are looked at."""
+
 LOCAL: dict[str, Callable[[Path], Published]] = {
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,
@@ -70,6 +73,9 @@ class Reading:
     fold: str = ""
     """Folder with the file test*.csv that names the test images; empty: there is none."""
 
+    intensity_range: tuple[float, float] | None = None
+    """Black and white of grey images with more than 8 bits; None: see `rgb`."""
+
     progress: Progress = silent
     """Told how far a conversion is."""
 
@@ -83,9 +89,12 @@ def load(name: str, root: str | Path, reading: Reading = Reading()) -> Source:
     if name == "digits":
         return _digits()
     published = find(name, str(root))
-    decoder = Decoder(reading.image_size or published.image_size, published.resize_over_crop)
+    size = reading.image_size or published.image_size
+    decoder = Decoder(size, published.resize_over_crop, reading.intensity_range)
     folder = reading.cache or default_cache()
-    key = f"{name}-{_short_digest(str(root))}" + (f"-{decoder.image_size}px" if decoder.image_size else "")
+    key = f"{name}-{_short_digest(str(root))}" + (f"-{size}px" if size else "")
+    if reading.intensity_range:
+        key += "-{:g}-{:g}".format(*reading.intensity_range)
     streaming = published.streaming if reading.streaming is None else reading.streaming
     if streaming is None:
         streaming = _is_large(published, decoder)
@@ -97,7 +106,8 @@ def load(name: str, root: str | Path, reading: Reading = Reading()) -> Source:
         found = cached(published, Path(folder) / f"{key}.arrow", decoder, reading.progress)
     if reading.fold:
         return _fold(found, Path(reading.fold))
-    return Source(found.labelled, found.test, found.num_classes, published.notes)
+    notes = [*published.notes, *(_dark(found.labelled) if found.names is not None else [])]
+    return Source(found.labelled, found.test, found.num_classes, notes)
 
 
 def find(name: str, root: str) -> Published:
@@ -120,6 +130,17 @@ def default_cache() -> str:
 def _short_digest(root: str) -> str:
     place = root if "://" in root else str(Path(root).absolute())
     return hashlib.blake2b(place.encode(), digest_size=4).hexdigest()
+
+
+def _dark(images: Images) -> list[str]:
+    """A line if no pixel of some images that stand for all is bright."""
+    some = images.read(torch.linspace(0, len(images) - 1, min(DARK_PROBES, len(images))).long())
+    if len(some) == 0 or (brightest := int(some.max())) >= DARK:
+        return []
+    return [
+        f"the brightest pixel of {len(some)} images is {brightest} of 255: if the files have values of more than 8 "
+        "bits that leave most of their range empty, set data.intensity_range to [BLACK, WHITE]"
+    ]
 
 
 def _is_large(published: Published, decoder: Decoder) -> bool:

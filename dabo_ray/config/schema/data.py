@@ -89,6 +89,10 @@ class DataConfig(Section):
     """Side to which images are resized and cut, in pixels, for data sets of image files; null: as published, and 224
     for `imagenet`."""
 
+    intensity_range: tuple[float, float] | None = None
+    """Values of black and of white in grey images with more than 8 bits, such as [0, 4095] or [-1000, 400]; what lies
+    outside is clipped. Null: 0 to 65535 for 16 bits, 0 to 1 for floats, and other values are refused."""
+
     streaming: Literal["auto", "always", "never"] = "auto"
     """Whether images stay encoded and are decoded when needed, or lie in memory; `auto`: by their size."""
 
@@ -125,6 +129,10 @@ class DataConfig(Section):
             raise ValueError(f"test_fraction is for data sets without a published test set; remove it for {self.name}")
         if self.image_size is not None and self.name not in _OF_FILES:
             raise ValueError(f"image_size is for {', '.join(_OF_FILES)}; {self.name} has one size: remove it")
+        if self.intensity_range is not None and self.name not in _OF_FILES:
+            raise ValueError(f"intensity_range is for {', '.join(_OF_FILES)}; remove it for {self.name}")
+        if self.intensity_range is not None and not self.intensity_range[0] < self.intensity_range[1]:
+            raise ValueError(f"intensity_range is {list(self.intensity_range)}; give [BLACK, WHITE], black the smaller")
         if self.streaming == "always" and self.name not in _OF_FILES:
             raise ValueError(f"streaming is for {', '.join(_OF_FILES)}; {self.name} lies in memory: remove it")
         if self.fold and self.name != "bach":
