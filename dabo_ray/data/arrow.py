@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -16,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from dabo_ray.data.decode import Decoder
 from dabo_ray.data.images import DataError, Images
+from dabo_ray.data.inspection import Inspection, in_threads
 from dabo_ray.data.locks import locked, replacing
 from dabo_ray.data.published import Part, Progress, Published, silent
 
@@ -63,7 +62,10 @@ def cached(published: Published, file: Path, decoder: Decoder, progress: Progres
 
 
 def _write(file: Path, published: Published, decoder: Decoder, progress: Progress) -> None:
-    parts = [_decoded(part, decoder, progress) for part in published.parts() if part is not None]
+    inspection = Inspection(decoder)
+    size = None if decoder.image_size is None else Size((3, decoder.image_size, decoder.image_size))
+    parts = [_decoded(part, inspection, size, progress) for part in published.parts() if part is not None]
+    inspection.finish()
     pixels = [part.images.numpy() for part, _ in parts]
     labels = [part.labels.numpy() for part, _ in parts]
     meta = {
@@ -87,30 +89,22 @@ def _write(file: Path, published: Published, decoder: Decoder, progress: Progres
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
 
-def _decoded(part: Part, decoder: Decoder, progress: Progress) -> tuple[Images, Sequence[str] | None]:
-    """The images in memory, with their names."""
+def _decoded(
+    part: Part, inspection: Inspection, size: Size | None, progress: Progress
+) -> tuple[Images, Sequence[str] | None]:
+    """The images in memory, with their names; those that could not be decoded are left as they happen to be."""
     if isinstance(part, Images):
         return part, None
-
-    def decoded(place: int) -> Tensor:
-        image = decoder(part.read(place), part.names[place])
-        if image.shape != shape:
-            raise DataError(
-                f"{part.names[place]} has {image.shape[2]}x{image.shape[1]} pixels, {part.names[0]} has "
-                f"{shape[2]}x{shape[1]}; set data.image_size to bring all images to one size"
-            )
-        return image
-
-    shape = decoder(part.read(0), part.names[0]).shape
-    pixels = torch.empty((len(part), *shape), dtype=torch.uint8)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            for place, image in enumerate(pool.map(decoded, range(len(part)))):
-                pixels[place] = image
-                progress(place + 1, len(part))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    pixels = None if size is None else torch.empty((len(part), *size), dtype=torch.uint8)
+    for place, attempted in enumerate(in_threads(lambda place: inspection.attempt(part, place), range(len(part)))):
+        image = inspection.take(attempted, part.names[place])
+        if image is not None:
+            pixels = torch.empty((len(part), *image.shape), dtype=torch.uint8) if pixels is None else pixels
+            pixels[place] = image
+        progress(place + 1, len(part))
+    if pixels is None:
+        inspection.finish()
+        raise DataError("a part of the data set has no images; look at data.root")
     groups = None if part.groups is None else torch.tensor(part.groups)
     return Images(pixels, torch.tensor(part.labels), groups=groups), part.names
 

@@ -28,6 +28,25 @@ MOST_RESIZED = 2**24
 _one_at_a_time = threading.Lock()
 
 
+class ImageError(DataError):
+    """An image that cannot be decoded.
+
+    Args:
+        name: of the image.
+        reason: why not.
+        way_out: what to do about it.
+    """
+
+    def __init__(self, name: str, reason: str, way_out: str) -> None:
+        super().__init__(name, reason, way_out)
+        self.name = name
+        self.reason = reason
+        self.way_out = way_out
+
+    def __str__(self) -> str:
+        return f"{self.name} cannot be read ({self.reason}); {self.way_out}"
+
+
 @dataclass(frozen=True)
 class Decoder:
     """Decodes any format that Pillow knows to upright RGB of one size; of several frames, the first."""
@@ -45,7 +64,7 @@ class Decoder:
         """(3, H, W) uint8.
 
         Raises:
-            DataError: it is no image, or a damaged one.
+            ImageError: it is no image, or a damaged one, or too large.
         """
         try:
             with warnings.catch_warnings():
@@ -54,15 +73,13 @@ class Decoder:
                 warnings.filterwarnings("ignore", module=r"PIL\.")
                 image = self._decoded(content)
         except ValuesError as error:
-            raise DataError(f"{name} cannot be used: {error}") from None
+            raise ImageError(name, error.reason, error.way_out) from None
         except UnidentifiedImageError:
-            raise DataError(f"{name} is not an image that can be read ({_unknown(content)}); {_WAY_OUT}") from None
+            raise ImageError(name, _unknown(content), _WAY_OUT) from None
         except Image.DecompressionBombError:
-            raise DataError(
-                f"{name} cannot be used: it has over {MOST_PIXELS / 1e6:.0f} megapixels; {_SMALLER}"
-            ) from None
+            raise ImageError(name, f"it has over {MOST_PIXELS / 1e6:.0f} megapixels", _SMALLER) from None
         except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
-            raise DataError(f"{name} is not an image that can be read ({error}); {_WAY_OUT}") from None
+            raise ImageError(name, f"{error}", _WAY_OUT) from None
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
         return pixels.view(image.height, image.width, 3).permute(2, 0, 1)
 
@@ -71,13 +88,13 @@ class Decoder:
         if math.prod(image.size) <= LARGE_PIXELS:
             return self._resized(rgb(upright(image), self.intensity_range))
         if self.image_size is None:
-            raise ValuesError(f"it has {image.width}x{image.height} pixels; set data.image_size")
+            raise ValuesError(f"it has {image.width}x{image.height} pixels", "set data.image_size")
         with _one_at_a_time:
             short = 2 * round(self.image_size * self.resize_over_crop)
             # JPEGs alone know how to.
             image.draft(None, (short, short))
             if math.prod(image.size) > MOST_PIXELS:
-                raise ValuesError(f"it has {image.width}x{image.height} pixels; {_SMALLER}")
+                raise ValuesError(f"it has {image.width}x{image.height} pixels", _SMALLER)
             return self._resized(rgb(upright(image), self.intensity_range))
 
     def _resized(self, image: Image.Image) -> Image.Image:
@@ -95,8 +112,8 @@ class Decoder:
         return image.crop((left, top, left + size, top + size))
 
 
-_WAY_OUT = "get it again or take it out"
-_SMALLER = "make it smaller, or cut it into tiles"
+_WAY_OUT = "get what is damaged again or take it out"
+_SMALLER = "make what is too large smaller, or cut it into tiles"
 
 
 def _opened(content: bytes) -> Image.Image:
@@ -121,5 +138,5 @@ def _unknown(content: bytes) -> str:
     if not content:
         return "the file is empty"
     if content.startswith(b"version https://git-lfs"):
-        return "it is a pointer of Git LFS: run git lfs pull"
-    return "its format is none that Pillow knows"
+        return "it is a pointer of Git LFS, to be replaced by git lfs pull"
+    return "its format is none that Pillow knows, or not in this form"

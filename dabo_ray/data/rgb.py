@@ -14,7 +14,17 @@ WHITE = (255, 255, 255, 255)
 
 
 class ValuesError(ValueError):
-    """Values that no stated rule brings to 8 bits."""
+    """Values that no stated rule brings to 8 bits.
+
+    Args:
+        reason: what is the matter with them.
+        way_out: what to do about it.
+    """
+
+    def __init__(self, reason: str, way_out: str) -> None:
+        super().__init__(reason, way_out)
+        self.reason = reason
+        self.way_out = way_out
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -48,7 +58,7 @@ def rgb(image: Image.Image, intensity_range: tuple[float, float] | None = None) 
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
     if image.mode == "LAB":
-        raise ValuesError("it is in CIELAB; convert it to RGB")
+        raise ValuesError("it is in CIELAB", "convert such images to RGB")
     return image.convert("RGB")
 
 
@@ -59,13 +69,13 @@ def _scaled(image: Image.Image, intensity_range: tuple[float, float] | None) -> 
         # Older versions of numpy are given the order of bytes as it is in the file.
         values = values.astype(np.uint16)
     if not np.isfinite(values).all():
-        raise ValuesError("it has values that are not finite; replace them")
+        raise ValuesError("it has values that are not finite", "replace them by numbers")
     low, high = intensity_range or _full_range(image)
     lowest, highest = float(values.min()), float(values.max())
     if intensity_range is None and not low <= lowest <= highest <= high:
         raise ValuesError(
-            f"its values reach from {lowest:g} to {highest:g}, and nothing says which are black and white; set "
-            "data.intensity_range to [BLACK, WHITE], the same for all images"
+            f"its values reach from {lowest:g} to {highest:g}, and nothing says which are black and white",
+            "set data.intensity_range to [BLACK, WHITE], the same for all images",
         )
     scaled = (np.clip(values.astype(np.float64), low, high) - low) * (255 / (high - low))
     grey = np.rint(scaled).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from torch import Tensor
 from dabo_ray.data.arrow import Cached
 from dabo_ray.data.decode import Decoder
 from dabo_ray.data.images import DataError, Images
+from dabo_ray.data.inspection import Inspection, inspect
 from dabo_ray.data.locks import locked
 from dabo_ray.data.published import Encoded, Progress, Published, silent
 from dabo_ray.data.stream import Shards
@@ -58,13 +60,15 @@ def streamed(published: Published, place: str, decoder: Decoder, progress: Progr
             f"{published.title} is not published as image files and cannot be streamed; set data.streaming to never"
         )
     if labelled.table is not None:
-        return _direct(published, labelled, test, decoder)
-    lock = Path(folder) if isinstance(filesystem, pafs.LocalFileSystem) else Path.home() / ".cache" / Path(folder).name
-    with locked(lock):
+        return _direct(published, labelled, test, decoder, filesystem, folder, progress)
+    with locked(_lock(filesystem, folder)):
         found = _open(filesystem, folder, published.fingerprint, decoder)
         if found is None:
             try:
                 _write(filesystem, folder, published, (labelled, test), decoder, progress)
+            except DataError:
+                filesystem.delete_dir(folder)
+                raise
             except OSError as error:
                 raise DataError(f"the cache {place} cannot be written ({error}); make room or set data.cache") from None
             found = _open(filesystem, folder, published.fingerprint, decoder)
@@ -73,7 +77,19 @@ def streamed(published: Published, place: str, decoder: Decoder, progress: Progr
     return found
 
 
-def _direct(published: Published, labelled: Encoded, test: Encoded | None, decoder: Decoder) -> Cached:
+def _lock(filesystem: pafs.FileSystem, folder: str) -> Path:
+    return Path(folder) if isinstance(filesystem, pafs.LocalFileSystem) else Path.home() / ".cache" / Path(folder).name
+
+
+def _direct(
+    published: Published,
+    labelled: Encoded,
+    test: Encoded | None,
+    decoder: Decoder,
+    filesystem: pafs.FileSystem,
+    folder: str,
+    progress: Progress,
+) -> Cached:
     assert labelled.table is not None
     labels = torch.tensor(labelled.labels)
     largest = max(group.size for group in labelled.table.row_groups)
@@ -88,12 +104,42 @@ def _direct(published: Published, labelled: Encoded, test: Encoded | None, decod
             "before they are written, or set data.streaming to never"
         )
 
+    parts = [part for part in (labelled, test) if part is not None]
+    with locked(_lock(filesystem, folder)):
+        height, width = _inspected(published, parts, decoder, filesystem, f"{folder}.json", progress)
+
     def images(part: Encoded) -> Images:
         assert part.table is not None
-        height, width = decoder(part.read(0), part.names[0]).shape[1:]
-        return Images(Shards(part.table, decoder, height, width), torch.tensor(part.labels))
+        pixels = Shards(part.table, decoder, height, width, part.names.__getitem__)
+        return Images(pixels, torch.tensor(part.labels))
 
     return Cached(images(labelled), None if test is None else images(test), published.num_classes, None)
+
+
+def _inspected(
+    published: Published,
+    parts: Sequence[Encoded],
+    decoder: Decoder,
+    filesystem: pafs.FileSystem,
+    file: str,
+    progress: Progress,
+) -> tuple[int, int]:
+    """Height and width of images that are read where they lie; a file says that all were looked at before."""
+    asked = {"format": FORMAT, "fingerprint": published.fingerprint}
+    try:
+        with filesystem.open_input_stream(file) as stream:
+            told = json.loads(stream.read())
+        if {key: told[key] for key in asked} == asked:
+            return int(told["height"]), int(told["width"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    _, height, width = inspect(parts, decoder, progress)
+    # Where nothing can be written, they are looked at the next time again.
+    with contextlib.suppress(OSError):
+        with filesystem.open_output_stream(f"{file}.part") as sink:
+            sink.write(json.dumps(asked | {"height": height, "width": width}).encode())
+        filesystem.move(f"{file}.part", file)
+    return height, width
 
 
 def _write(
@@ -108,9 +154,10 @@ def _write(
     filesystem.delete_dir_contents(folder)
     columns: dict[str, list[object]] = {"part": [], "label": [], "group": [], "name": []}
     layout: list[tuple[str, int, int]] = []
+    inspection = Inspection(decoder)
     for number, part in enumerate(each for each in parts if each is not None):
         order = _mixed(part) if number == 0 else list(range(len(part)))
-        for name, row_groups in _write_shards(filesystem, folder, f"{number}", part, order, progress):
+        for name, row_groups in _write_shards(filesystem, f"{folder}/{number}", part, order, inspection, progress):
             layout += [(name, group, rows) for group, rows in enumerate(row_groups)]
         columns["part"] += [number] * len(part)
         columns["label"] += [part.labels[place] for place in order]
@@ -120,7 +167,7 @@ def _write(
         "format": FORMAT,
         "fingerprint": published.fingerprint,
         "num_classes": published.num_classes,
-        "shape": decoder(parts[0].read(0), parts[0].names[0]).shape,
+        "shape": inspection.shape,
         "layout": layout,
     }
     kinds = (pa.int8(), pa.int64(), pa.int64(), pa.string())
@@ -139,35 +186,53 @@ def _mixed(part: Encoded) -> list[int]:
 
 
 def _write_shards(
-    filesystem: pafs.FileSystem, folder: str, part_name: str, part: Encoded, order: Sequence[int], progress: Progress
+    filesystem: pafs.FileSystem,
+    prefix: str,
+    part: Encoded,
+    order: Sequence[int],
+    inspection: Inspection,
+    progress: Progress,
 ) -> Iterator[tuple[str, list[int]]]:
     """Writes shard after shard; names them with the rows of each of their row groups."""
     schema = pa.schema([("image", pa.binary())])
     done = number = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while done < len(order):
-            name, size, row_groups = f"{part_name}-{number:05d}.parquet", 0, []
+            file, size, row_groups = f"{prefix}-{number:05d}.parquet", 0, []
             with (
-                filesystem.open_output_stream(f"{folder}/{name}") as sink,
+                filesystem.open_output_stream(file) as sink,
                 pq.ParquetWriter(sink, schema, compression="none", use_dictionary=False) as writer,
             ):
                 while done < len(order) and size < SHARD_BYTES:
-                    files = _some(pool, part, order, done)
+                    files = _some(pool, part, order, done, inspection)
                     writer.write_table(pa.table([pa.array(files, pa.binary())], schema=schema))
                     row_groups.append(len(files))
                     size += sum(map(len, files))
                     done += len(files)
                     progress(done, len(order))
             number += 1
-            yield name, row_groups
+            yield file.rpartition("/")[2], row_groups
 
 
-def _some(pool: ThreadPoolExecutor, part: Encoded, order: Sequence[int], start: int) -> list[bytes]:
-    """Image files from a place in the order on, of `ROW_GROUP_BYTES` in all or little more."""
+def _some(
+    pool: ThreadPoolExecutor, part: Encoded, order: Sequence[int], start: int, inspection: Inspection
+) -> list[bytes]:
+    """Image files from a place in the order on, of `ROW_GROUP_BYTES` in all or little more, all looked at."""
+
+    def read(place: int) -> tuple[bytes, Tensor | DataError]:
+        try:
+            content = part.read(place)
+        except DataError as error:
+            return b"", error
+        return content, inspection.attempt(part, place, content)
+
     files: list[bytes] = []
     while start + len(files) < len(order) and sum(map(len, files)) < ROW_GROUP_BYTES:
         begin = start + len(files)
-        files += pool.map(part.read, order[begin : begin + 16])
+        places = order[begin : begin + 16]
+        for place, (content, attempted) in zip(places, pool.map(read, places), strict=True):
+            inspection.take(attempted, part.names[place])
+            files.append(content)
     return files
 
 
@@ -186,8 +251,9 @@ def _open(filesystem: pafs.FileSystem, folder: str, fingerprint: str, decoder: D
     if not {group.file for group in layout} <= there:
         return None
     _, height, width = meta["shape"]
-    pixels = Shards(Table(filesystem, layout, "image"), decoder, height, width)
     columns = {name: batch.column(name) for name in ("part", "label", "group", "name")}
+    table = Table(filesystem, layout, "image")
+    pixels = Shards(table, decoder, height, width, lambda row: columns["name"][row].as_py())
     part_of = torch.from_numpy(columns["part"].to_numpy().copy())
     labels = torch.from_numpy(columns["label"].to_numpy().copy())
 

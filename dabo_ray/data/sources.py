@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -148,8 +149,15 @@ def _is_large(published: Published, decoder: Decoder) -> bool:
     if not isinstance(labelled, Encoded):
         return False
     side = decoder.image_size
-    size = 3 * side * side if side else decoder(labelled.read(0), labelled.names[0]).numel()
-    return len(labelled) * size > STREAMED_BYTES
+    return len(labelled) * (3 * side * side if side else _bytes_of_one(labelled, decoder)) > STREAMED_BYTES
+
+
+def _bytes_of_one(images: Encoded, decoder: Decoder) -> int:
+    """Of the first that can be decoded; those that cannot are told of when all are."""
+    for place in range(len(images)):
+        with contextlib.suppress(DataError):
+            return decoder(images.read(place), images.names[place]).numel()
+    return 0
 
 
 def _fold(found: Cached, folder: Path) -> Source:

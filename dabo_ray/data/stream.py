@@ -38,9 +38,18 @@ class Shards:
         decoder: from a file to pixels.
         height: of all decoded images.
         width: of all decoded images.
+        name_of: of the image in a row, for messages.
     """
 
-    def __init__(self, table: Table, decoder: Decoder, height: int, width: int) -> None:
+    def __init__(
+        self,
+        table: Table,
+        decoder: Decoder,
+        height: int,
+        width: int,
+        name_of: Callable[[int], str] = "row {}".format,
+    ) -> None:
+        self._name_of = name_of
         self.table = table
         self.decoder = decoder
         self.shape = torch.Size((int(table.starts[-1]), 3, height, width))
@@ -67,10 +76,10 @@ class Shards:
 
     def _decoded(self, file_and_row: tuple[Any, int]) -> Tensor:
         file, row = file_and_row
-        image = self.decoder(file.as_py(), f"the image in row {row}")
+        image = self.decoder(file.as_py() or b"", self._name_of(row))
         if image.shape != self.shape[1:]:
             raise DataError(
-                f"the image in row {row} has {image.shape[2]}x{image.shape[1]} pixels, the first one "
+                f"{self._name_of(row)} has {image.shape[2]}x{image.shape[1]} pixels, the first one "
                 f"{self.shape[3]}x{self.shape[2]}; set data.image_size to bring all images to one size"
             )
         return image

@@ -43,6 +43,16 @@ class Table:
         """First row of each row group, and the number of rows."""
         return np.cumsum([0, *(group.num_rows for group in self.row_groups)])
 
+    def row_names(self) -> list[str]:
+        """Of all rows, for messages: the row of its file, with the folder that this is in."""
+        names, before, last = [], 0, ""
+        for group in self.row_groups:
+            before = before if group.file == last else 0
+            place = "/".join(group.file.rsplit("/", 2)[-2:])
+            names += [f"row {before + row} of {place}" for row in range(group.num_rows)]
+            before, last = before + group.num_rows, group.file
+        return names
+
     def read_group(self, number: int) -> Any:
         """The image files of a row group, an arrow array of binaries.
 
