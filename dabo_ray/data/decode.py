@@ -139,4 +139,4 @@ def _unknown(content: bytes) -> str:
         return "the file is empty"
     if content.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS, to be replaced by git lfs pull"
-    return "its format is none that Pillow knows, or not in this form"
+    return "of no format that Pillow knows"

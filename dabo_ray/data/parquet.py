@@ -6,13 +6,13 @@ import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import pyarrow.fs as pafs
 
 from dabo_ray.data.hidden import hidden_part
 from dabo_ray.data.images import DataError
+from dabo_ray.data.labels import Label, are_unlabelled, number_classes, numbering_note
 from dabo_ray.data.layout import held_out_kind
 from dabo_ray.data.published import Encoded, Published, fingerprint
 from dabo_ray.data.split_names import TRAIN, SplitName, split_name
@@ -33,30 +33,39 @@ def parquet(root: str) -> Published:
     if not files:
         raise DataError(f"{root}: all {len(every)} Parquet files are hidden by their names; rename them")
     kinds = _kinds(files, base)
-    test_kind = held_out_kind(set(kinds.values()))
-    test = [path for path in files if test_kind is not None and kinds[path] == test_kind]
-    labelled = [path for path in files if path not in test]
-    if not labelled:
-        raise DataError(f"{root}: all {len(files)} Parquet files are of the split {test_kind}, none is to train on")
-    tables = [open_table(filesystem, part) if part else None for part in (labelled, test)]
-    assert tables[0] is not None
-    every_label = [label for table in tables if table for label in table[1].unique().to_pylist()]
-    numbers = _numbers(every_label, root)
+    labelled, test, left_out = _divided(filesystem, kinds, root)
+    numbers = number_classes(labelled[1], test[1] if test else (), root)
 
-    def part(table: tuple[Table, pa.ChunkedArray] | None) -> Encoded | None:
-        return None if table is None else _encoded(table[0], [numbers[label] for label in table[1].to_pylist()])
+    def part(of: tuple[Table, list[Label]]) -> Encoded:
+        return _encoded(of[0], [numbers[label] for label in of[1]])
 
-    encoded = part(tables[0])
-    assert encoded is not None
     infos = [(info.path, info.size, info.mtime_ns or 0) for info in filesystem.get_file_info(files)]
     return Published(
         "the Parquet data set",
         fingerprint(infos),
         len(numbers),
-        lambda: (encoded, part(tables[1])),
+        lambda: (part(labelled), part(test) if test else None),
         streaming=None,
-        notes=_notes(kinds, len(every) - len(files), root),
+        notes=[*_notes(kinds, len(every) - len(files), root), *left_out, *numbering_note(numbers, root)],
     )
+
+
+def _divided(
+    filesystem: pafs.FileSystem, kinds: Mapping[str, str | None], root: str
+) -> tuple[tuple[Table, list[Label]], tuple[Table, list[Label]] | None, list[str]]:
+    """Labelled images, test images if there are any with labels, and lines on splits without."""
+    kind = held_out_kind(set(kinds.values()))
+    rest = {path: each for path, each in kinds.items() if kind is None or each != kind}
+    if not rest:
+        raise DataError(f"{root}: all {len(kinds)} Parquet files are of the split {kind}, none is to train on")
+    labelled = open_table(filesystem, list(rest))
+    if kind is None:
+        return labelled, None, []
+    test = open_table(filesystem, [path for path in kinds if path not in rest])
+    if not are_unlabelled(test[1], labelled[1]):
+        return labelled, test, []
+    labelled, other, notes = _divided(filesystem, rest, root)
+    return labelled, other, [f"{root}: left out the {len(test[1]):,} rows of {kind}, which have no labels", *notes]
 
 
 def _kinds(files: Sequence[str], base: str) -> dict[str, str | None]:
@@ -87,20 +96,6 @@ def _notes(kinds: Mapping[str, str | None], num_hidden: int, root: str) -> list[
     counts = Counter(kind or "no split, so for training" for kind in kinds.values())
     line = f"{root}: Parquet files of " + ", ".join(f"{kind} ({num:,})" for kind, num in sorted(counts.items()))
     return [line, *hidden]
-
-
-def _numbers(labels: Sequence[Any], root: str) -> dict[Any, int]:
-    """Label -> number of the class; texts are counted in their order, numbers must run from 0."""
-    if None in labels:
-        raise DataError(f"{root}: rows without a label; take them out")
-    if all(isinstance(label, int) for label in labels):
-        if min(labels) != 0 or max(labels) + 1 != len(set(labels)):
-            raise DataError(
-                f"{root}: labels must run from 0 to the number of classes less 1, found {len(set(labels))} from "
-                f"{min(labels)} to {max(labels)}"
-            )
-        return {label: label for label in labels}
-    return {label: number for number, label in enumerate(sorted(set(labels)))}
 
 
 def _encoded(table: Table, labels: Sequence[int]) -> Encoded:

@@ -14,6 +14,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from dabo_ray.data.images import DataError
+from dabo_ray.data.labels import Label, is_plain, is_possible, plain_labels
 
 IMAGE_COLUMNS = ("image", "img", "bytes", "jpg", "png", "image_bytes")
 LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label", "cls")
@@ -103,44 +104,55 @@ def parquet_files(place: str) -> tuple[pafs.FileSystem, list[str]]:
     return filesystem, files
 
 
-def open_table(filesystem: pafs.FileSystem, files: Sequence[str]) -> tuple[Table, pa.ChunkedArray]:
+def open_table(filesystem: pafs.FileSystem, files: Sequence[str]) -> tuple[Table, list[Label]]:
     """The images of files, not read yet, and their labels.
 
     Raises:
         DataError: a file is damaged, or it is not clear which columns hold images and labels.
     """
-    groups, labels, image_column = [], [], ""
+    groups: list[RowGroup] = []
+    labels: list[Label] = []
+    chosen: tuple[str, str] | None = None
     for path in files:
         try:
             with filesystem.open_input_file(path) as opened:
                 file = pq.ParquetFile(opened)
-                image_column, label_column = _columns(file.schema_arrow, path)
-                labels += file.read(columns=[label_column]).column(0).chunks
+                columns = _columns(file.schema_arrow, path)
+                column = file.read(columns=[columns[1]]).column(0)
                 found = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path} cannot be read ({error}); get it again") from None
+        if chosen not in (None, columns):
+            raise DataError(
+                f"{path}: images and labels are in the columns {' and '.join(columns)}, in {files[0]} in "
+                f"{' and '.join(chosen or ())}; name them alike in all files"
+            )
+        chosen = columns
+        labels += plain_labels(column, f"{path}, column {columns[1]}")
         groups += [RowGroup(path, number, group.num_rows, group.total_byte_size) for number, group in enumerate(found)]
-    return Table(filesystem, groups, image_column), pa.chunked_array(labels)
+    return Table(filesystem, groups, chosen[0] if chosen else ""), labels
 
 
 def _columns(schema: pa.Schema, path: str) -> tuple[str, str]:
     """Names of the columns of image files and of labels."""
-
-    def holds_bytes(kind: pa.DataType) -> bool:
-        if pa.types.is_struct(kind):
-            return any(field.name == "bytes" and holds_bytes(field.type) for field in kind)
-        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-    images = [field.name for field in schema if holds_bytes(field.type)]
-    labels = [f.name for f in schema if pa.types.is_integer(f.type) or pa.types.is_string(f.type)]
+    images = [field.name for field in schema if _holds_files(field.type)]
+    labels = [field.name for field in schema if is_possible(field.type)]
+    # A column that has not the name of labels must look like them.
+    plain = [field.name for field in schema if is_plain(field.type)] or labels
     chosen = []
-    for wanted, there in ((IMAGE_COLUMNS, images), (LABEL_COLUMNS, labels)):
-        named = [name for name in wanted if name in there]
-        if not named and len(there) != 1:
+    for wanted, there, likely in ((IMAGE_COLUMNS, images, images), (LABEL_COLUMNS, labels, plain)):
+        named = [name for each in wanted for name in there if name.casefold() == each]
+        if not named and len(likely) != 1:
             columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
             raise DataError(
-                f"{path}: it is not clear which columns hold encoded images (binary) and labels (whole numbers or "
-                f"text): found {columns}; name them image and label"
+                f"{path}: it is not clear which columns hold encoded images (binary) and labels (whole numbers, text, "
+                f"bool or categories): found {columns}; name them image and label"
             )
-        chosen.append((named or there)[0])
+        chosen.append((named or likely)[0])
     return chosen[0], chosen[1]
+
+
+def _holds_files(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _holds_files(field.type) for field in kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))

@@ -210,7 +210,7 @@ def test_the_middle_of_a_panorama_is_that_of_the_whole(height: int, width: int, 
     [
         (b"", "the file is empty"),
         (b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS, to be replaced by git lfs pull"),
-        (b"<html>", "its format is none that Pillow knows"),
+        (b"<html>", "of no format that Pillow knows"),
     ],
 )
 def test_why_a_file_is_no_image(content: bytes, words: str):
