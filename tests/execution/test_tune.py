@@ -205,7 +205,11 @@ def test_worker_groups_give_the_same_numbers(local, tiny_study, tmp_path, worker
     assert list(witness.records) == list(local.records)
     for name, records in local.numbers().items():
         for expected, record in zip(records, witness.numbers()[name], strict=True):
-            assert record == pytest.approx(expected, rel=tolerance, abs=tolerance), name
+            assert record.keys() == expected.keys()
+            for key, value in expected.items():
+                # A mean over a small spread is only as exact as the difference of two squares.
+                most = 10 * tolerance if key.startswith("hypergradient_snr") else tolerance
+                assert record[key] == pytest.approx(value, rel=most, abs=most), (name, key)
     print_overheads(str(workers), witness)
 
 
