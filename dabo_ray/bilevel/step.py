@@ -119,7 +119,9 @@ class Updates:
         outer = learner.outer_batch() if is_due else None
         arguments = Arguments(weights, velocity, step, list(learner.window) if is_due else [], outer, is_due=is_due)
         computed = self._compute(arguments)
-        learner.keep(replace(step, grads=copied(computed.grads)) if is_kept else None)
+        if is_kept and step.sgd.derives_by_gradient:
+            step = replace(step, grads=copied(computed.grads))
+        learner.keep(step if is_kept else None)
         if not is_due:
             return computed.found
         return {**computed.found, **learner.descend(computed.of_theta, self.guard)}
@@ -163,6 +165,8 @@ class OuterLossLearner(Learner):
         options: see `Learner`; `truncation` (K), >= 1, is how many updates the hypergradient flows through.
     """
 
+    NORM = "hypergradient_norm"
+
     def __init__(
         self,
         augmenter: Augmenter,
@@ -176,8 +180,6 @@ class OuterLossLearner(Learner):
         self.batches = batches
         self.engine = engine
         self.estimator = estimator
-
-    NORM = "hypergradient_norm"
 
     def outer_batch(self) -> Batch:
         """Plain outer images in [0, 1] for the next update."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -263,6 +264,17 @@ def test_the_state_after_an_epoch_follows_from_the_checkpoint_of_any_worker() ->
     next(run.epochs())
     state = run.state_dict()
     assert [set(kept) for kept in state["learner"]["window"]] == [{"weights", "theta", "grads"}] * 3
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_a_window_holds_gradients_only_where_the_derivatives_of_an_update_need_them(clip_norm: float | None) -> None:
+    """Each would be as large as the network."""
+    run = training(augmenter(), truncation=3)
+    run.inputs.sgd = replace(run.inputs.sgd, clip_norm=clip_norm)
+    for number in range(2):
+        run.step(number)
+    assert run.learner is not None
+    assert [bool(step.grads) for step in run.learner.window] == [clip_norm is not None] * 2
 
 
 def test_test_is_scored_once_and_select_after_every_epoch() -> None:
