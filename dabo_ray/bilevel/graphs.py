@@ -58,7 +58,9 @@ class GraphedUpdates(Updates):
         self._recordings: dict[Hashable, Recording] = {}
         self._buffers: dict[str, Tensor] = {}
         self._pool = torch.cuda.graph_pool_handle()
-        self._obstacle: str | None = "there are several workers" if self.workers.world_size > 1 else None
+        self._obstacle: str | None = None
+        if self.workers.world_size > 1:
+            self._give_up("there are several workers")
 
     def _compute(self, given: Arguments) -> Computed:
         if self._obstacle is None and given.step.masks is not None:
