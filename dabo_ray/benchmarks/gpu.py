@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 
 from dabo_ray.benchmarks.launches import count_operators, count_waits, profile_kernels
-from dabo_ray.benchmarks.measure import BenchmarkOptions, BenchmarkResult, PerformanceBudget, Row
+from dabo_ray.benchmarks.measure import (
+    BenchmarkOptions,
+    BenchmarkResult,
+    PerformanceBudget,
+    Row,
+    rows_of,
+    time_side_by_side,
+    wait_for,
+)
 from dabo_ray.benchmarks.subjects import (
     AMORTISED,
     Size,
@@ -67,48 +75,37 @@ def _again(step: Callable[[], object]) -> Case:
     return Case(run, IN_A_ROW)
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds of a run."""
-
-    wall: float
-    host: float
-    """Until the CPU has said all that there is to do."""
-
-
 def run(options: BenchmarkOptions, size: Size = SIZE) -> BenchmarkResult:
     """Both precisions; every ratio is to the plain step of its own."""
     rows: list[Row] = []
     budgets: list[PerformanceBudget] = []
     for precision in PRECISIONS:
         cases = dict(_cases(size, precision, options.device))
-        timings = _interleaved(cases, options, precision)
-        counts = {name: _counts(case, options.device) for name, case in cases.items()}
-        ratios = {name: {other: _ratio(timings, cases, name, other) for other in cases} for name in cases}
-        for name, case in cases.items():
-            walls = [timing.wall / case.updates for timing in timings[name]]
-            host = statistics.median(timing.host / case.updates for timing in timings[name])
-            wall = statistics.median(walls)
-            low, _, high = statistics.quantiles(walls, n=4) if len(walls) > 1 else (wall, wall, wall)
+        runs = {f"{precision}, {name}": case.run for name, case in cases.items()}
+        samples = time_side_by_side(runs, options, WARM_UP if options.device.type == "cuda" else 1)
+        seconds = {
+            name: [each / case.updates for each in samples[f"{precision}, {name}"]] for name, case in cases.items()
+        }
+        counts = {name: _counts(case, options) for name, case in cases.items()}
+        for row in rows_of(seconds, PLAIN, "seconds"):
             details = {
-                "host_ms": 1e3 * host,
-                **counts[name],
-                "images_per_second": size.batch / wall,
-                "cifar10_epochs_per_hour": 3600 / (CIFAR10_UPDATES * wall),
+                **counts[row.name],
+                "images_per_second": size.batch / row.value,
+                "cifar10_epochs_per_hour": 3600 / (CIFAR10_UPDATES * row.value),
             }
-            spread = (high - low) / 2 / wall
-            rows.append(Row(f"{precision}: {name}", "seconds", wall, ratios[name][PLAIN], spread, details))
-        budgets += _budgets(precision, ratios, counts)
+            rows.append(replace(row, name=f"{precision}: {row.name}", details=details))
+        budgets += _budgets(precision, seconds, counts)
         del cases
     return BenchmarkResult("gpu", rows, budgets)
 
 
 def _budgets(
-    precision: Precision, ratios: Mapping[str, Mapping[str, float]], counts: Mapping[str, Mapping[str, float]]
+    precision: Precision, seconds: Mapping[str, Sequence[float]], counts: Mapping[str, Mapping[str, float]]
 ) -> Iterator[PerformanceBudget]:
     for name, (other, most) in BUDGETS.items():
-        if name in ratios and other in ratios[name]:
-            yield PerformanceBudget(f"{precision}: {name} / {other}", ratios[name][other], most)
+        if other in seconds:
+            (ratio,) = (row.ratio for row in rows_of(seconds, other, "seconds") if row.name == name)
+            yield PerformanceBudget(f"{precision}: {name} / {other}", ratio, most)
     unit = "kernels" if "kernels" in counts[DUE] else "operators"
     yield PerformanceBudget(
         f"{precision}: {unit} of {DUE} / {PLAIN}", counts[DUE][unit] / counts[PLAIN][unit], MOST_KERNELS
@@ -151,46 +148,21 @@ def _cycle(training: Training, updates: int) -> None:
         training.step(number)
 
 
-def _interleaved(cases: Mapping[str, Case], options: BenchmarkOptions, precision: Precision) -> dict[str, list[Timing]]:
-    """Every case in turn, `options.repeats` times."""
-    for name, case in cases.items():
-        options.show_progress(f"{precision}, warming up: {name}")
-        for _ in range(WARM_UP if options.device.type == "cuda" else 1):
-            case.run()
-    timings: dict[str, list[Timing]] = {name: [] for name in cases}
-    for number in range(options.repeats):
-        for name, case in cases.items():
-            options.show_progress(f"{precision}, round {number + 1} of {options.repeats}: {name}")
-            timings[name].append(_timed(case, options.device))
-    return timings
-
-
-def _timed(case: Case, device: torch.device) -> Timing:
-    _wait(device)
-    start = time.perf_counter()
-    case.run()
-    host = time.perf_counter() - start
-    _wait(device)
-    return Timing(time.perf_counter() - start, host)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _counts(case: Case, device: torch.device) -> dict[str, float]:
-    if device.type != "cuda":
-        return {"operators": sum(count_operators(case.run).values()) / case.updates}
+def _counts(case: Case, options: BenchmarkOptions) -> dict[str, float]:
+    """Of an update: what the host takes to say all that there is to do; what that is."""
+    hosts = []
+    for _ in range(options.repeats):
+        wait_for(options.device)
+        start = time.perf_counter()
+        case.run()
+        hosts.append(time.perf_counter() - start)
+    host = {"host_ms": 1e3 * statistics.median(hosts) / case.updates}
+    if options.device.type != "cuda":
+        return {**host, "operators": sum(count_operators(case.run).values()) / case.updates}
     kernels, seconds = profile_kernels(case.run)
     return {
+        **host,
         "device_ms": 1e3 * seconds / case.updates,
         "kernels": kernels / case.updates,
         "waits": count_waits(case.run) / case.updates,
     }
-
-
-def _ratio(timings: Mapping[str, list[Timing]], cases: Mapping[str, Case], name: str, other: str) -> float:
-    """Median over the rounds of the ratio within one."""
-    factor = cases[other].updates / cases[name].updates
-    return statistics.median(factor * a.wall / b.wall for a, b in zip(timings[name], timings[other], strict=True))

@@ -92,16 +92,17 @@ def time_side_by_side(
     for round_number in range(warm_up + options.repeats):
         for name, case in cases.items():
             options.show_progress(f"round {round_number + 1} of {warm_up + options.repeats}: {name}")
-            _wait(options.device)
+            wait_for(options.device)
             start = time.perf_counter()
             case()
-            _wait(options.device)
+            wait_for(options.device)
             if round_number >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Until a GPU has done all that it was told to."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
