@@ -39,8 +39,8 @@ IMPORTS: dict[str, set[str]] = {
         "trials",
     },
     "benchmarks": {
-        *("assembly", "augment", "bilevel", "config", "data", "execution", "planning", "seeds", "storage", "tracking"),
-        *("trials", "workers"),
+        *("analysis", "assembly", "augment", "bilevel", "config", "data", "execution", "planning", "seeds", "storage"),
+        *("tracking", "trials", "workers"),
     },
     "__main__": {"commands"},
     "study": {"assembly", "augment", "commands", "config", "data", "execution", "models", "planning", "report"},

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from dabo_ray.trials import LEARNED, Outcome, Phase, TrialResult
 
-SPREAD = "_spread_"
-"""What the names of learned spreads have in them: `rotation_spread_deg`."""
+SPREAD, EVIDENCE = "_spread_", "hypergradient_snr_"
+"""What the names of such metrics hold: `rotation_spread_deg`, `hypergradient_snr_network`."""
 
 FEWEST_SEEDS = 3
 """Seeds of an arm, from which on one of them can stand apart from the others."""
@@ -22,7 +22,7 @@ FAR = 3.0
 DIFFERENT = 2.0
 """A spread is worth naming where it is so many times the median of the others, or a part as small of it."""
 
-_UNITS = {"deg": " degrees", "percent": " %"}
+_UNITS = {"deg": "degrees", "percent": "%"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,18 @@ def learned_seeds(results: Sequence[TrialResult]) -> list[LearnedSeed]:
     ]
 
 
+def learned_spreads(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those of a trial's metrics that are learned spreads, by name."""
+    # The signal to noise of the spreads' gradients has their name in its own.
+    return {name: metrics[name] for name in sorted(metrics) if SPREAD in name and not name.startswith(EVIDENCE)}
+
+
+def quantity_and_unit(name: str) -> tuple[str, str]:
+    """Of the metric of a spread, in words: `rotation` and `degrees`, `scale` and `%`."""
+    quantity, unit = name.split(SPREAD, 1)
+    return quantity.replace("_", " "), _UNITS.get(unit, unit)
+
+
 def spreads_text(spreads: Mapping[str, float]) -> str:
     """Spreads in words: `rotation 19.7 degrees, scale 2.7 %`."""
     return ", ".join(_in_words(name, value) for name, value in spreads.items())
@@ -71,13 +83,13 @@ def spreads_text(spreads: Mapping[str, float]) -> str:
 
 def _beside(result: TrialResult, others: Sequence[TrialResult]) -> LearnedSeed:
     loss = result.metrics["outer_loss"]
-    spreads = _spreads(result)
+    spreads = learned_spreads(result.metrics)
     median = None
     warning = ""
     if len(others) + 1 >= FEWEST_SEEDS:
         median = statistics.median(other.metrics["outer_loss"] for other in others)
         if loss >= FAR * median:
-            learned = _differences(spreads, [_spreads(other) for other in others])
+            learned = _differences(spreads, [learned_spreads(other.metrics) for other in others])
             warning = (
                 f"The trial {result.trial.name} did not converge: outer loss {loss:.2f} against a median of "
                 f"{median:.2f} of the other seeds{learned}."
@@ -91,15 +103,6 @@ def _beside(result: TrialResult, others: Sequence[TrialResult]) -> LearnedSeed:
         spreads=spreads,
         warning=warning,
     )
-
-
-def _spreads(result: TrialResult) -> dict[str, float]:
-    return {name: value for name, value in sorted(result.metrics.items()) if SPREAD in name and not _is_evidence(name)}
-
-
-def _is_evidence(name: str) -> bool:
-    # The signal to noise of the spreads' gradients has their name in its own.
-    return name.startswith("hypergradient_")
 
 
 def _differences(spreads: Mapping[str, float], others: Sequence[Mapping[str, float]]) -> str:
@@ -123,5 +126,5 @@ def _differences(spreads: Mapping[str, float], others: Sequence[Mapping[str, flo
 
 
 def _in_words(name: str, value: float) -> str:
-    quantity, unit = name.split(SPREAD, 1)
-    return f"{quantity.replace('_', ' ')} {value:.1f}{_UNITS.get(unit, ' ' + unit)}"
+    quantity, unit = quantity_and_unit(name)
+    return f"{quantity} {value:.1f} {unit}"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dabo_ray.analysis.convergence import learned_spreads
 from dabo_ray.assembly import make_study_pools, make_training
 from dabo_ray.benchmarks.measure import BenchmarkOptions, BenchmarkResult, PerformanceBudget, Row, rows_of
 from dabo_ray.bilevel.training import Record
@@ -56,9 +57,9 @@ class Recovered:
 
     def to_dict(self) -> dict[str, float]:
         """Test accuracy, seconds, and what the record has of the outer problem and of the learned distribution."""
-        spreads = {name: value for name, value in self.record.items() if name.endswith(("_spread_deg", "_percent"))}
         outer = {"outer_loss": self.record["outer_loss"]} if "outer_loss" in self.record else {}
-        return {"test_accuracy": self.accuracy, "training_seconds": self.seconds, **outer, **spreads}
+        found = {"test_accuracy": self.accuracy, "training_seconds": self.seconds, **outer}
+        return found | learned_spreads(self.record)
 
 
 def run(options: BenchmarkOptions, settings: dict[str, Any] | None = None) -> BenchmarkResult:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dabo_ray.analysis.convergence import quantity_and_unit
 from dabo_ray.analysis.results import metric
 from dabo_ray.analysis.trial_files import Records, learned_augmenters, read_samples
 from dabo_ray.augment.description import draw_samples
@@ -167,7 +168,7 @@ def _spreads(results: Sequence[TrialResult], records: Records, true_spread: Mapp
                 f" At the end {np.mean(final):.1f} over all seeds; "
                 f"the shift of the images that are scored: {true_spread[name]:.1f}."
             )
-        spreads.append((f"Learned {name.split(epochs.SPREAD)[0].replace('_', ' ')} spread", caption, uri))
+        spreads.append((f"Learned {quantity_and_unit(name)[0]} spread", caption, uri))
     evidence = [
         (
             f"Signal to noise of {_GROUPS.get(group, group)}",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dabo_ray.analysis.convergence import EVIDENCE, SPREAD, quantity_and_unit
 from dabo_ray.analysis.trial_files import Record, Records
 from dabo_ray.reporting.figures.drawing import (
     GREY,
@@ -20,9 +21,6 @@ from dabo_ray.reporting.figures.drawing import (
     styled,
 )
 from dabo_ray.trials import Phase, TrialResult
-
-SPREAD, EVIDENCE = "_spread_", "hypergradient_snr_"
-"""What the names of such metrics hold: `rotation_spread_deg`, `hypergradient_snr_network`."""
 
 
 def learning_curves(results: Sequence[TrialResult], records: Records) -> str | None:
@@ -81,11 +79,10 @@ def learned_distribution(
         lines_by_epoch(axes, histories, name)
         if name in true_spread:
             axes.axhline(true_spread[name], color="#374151", linestyle="--", linewidth=1.2, label="the shift itself")
-        quantity, unit = name.split(SPREAD, 1)
-        unit = {"deg": "degrees", "percent": "%"}.get(unit, unit)
+        quantity, unit = quantity_and_unit(name)
         axes.set_ylim(bottom=0)
         epoch_axis(axes)
-        axes.set_ylabel(f"{quantity.replace('_', ' ')} spread ({unit})")
+        axes.set_ylabel(f"{quantity} spread ({unit})")
         legend(axes)
         figures[name] = data_uri(figure)
     return figures
