@@ -11,8 +11,9 @@ from PIL import features
 from dabo_ray.data.archives import Folder, Tree, Zip
 from dabo_ray.data.folders import encoded
 from dabo_ray.data.images import DataError
-from dabo_ray.data.layout import SHOWN, Layout, find_layout, held_out_kind
+from dabo_ray.data.layout import Layout, find_layout, held_out_kind
 from dabo_ray.data.published import Published
+from dabo_ray.data.wording import listed, unknown_classes
 
 ENDINGS = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp"),
@@ -73,10 +74,7 @@ def _tree(root: Path) -> Tree:
 def _check_classes(rows: Sequence[Row], labelled: Sequence[Row], test: Sequence[Row], root: Path) -> None:
     known = {label for _, _, label in labelled}
     if unknown := sorted({label for _, _, label in test} - known):
-        raise DataError(
-            f"{root}: {len(unknown)} classes of the test set have no image to train on: {', '.join(unknown[:SHOWN])}; "
-            f"those of the others are {', '.join(sorted(known)[:SHOWN])}. Add images, name them alike, or take them out"
-        )
+        raise unknown_classes(unknown, sorted(known), root)
     trained = {label for _, kind, label in rows if kind == "train"} or known
     alike = {label.casefold(): label for label in trained}
     for label in sorted(known - trained):
@@ -117,6 +115,5 @@ def _suffix(name: str) -> str:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    shown = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-    return ", ".join(f"{name} ({count:,})" for name, count in shown[:SHOWN]) + more
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return listed([f"{name} ({count:,})" for name, count in most_first])

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.types as kinds
 
 from dabo_ray.data.images import DataError
+from dabo_ray.data.wording import listed, unknown_classes
 
 Label = int | str | None
 """None: there is none."""
 
-SHOWN = 5
 UNLABELLED = (None, -1)
 """What stands for a label that is not known."""
 
@@ -73,7 +73,7 @@ def number_classes(labelled: Sequence[Label], test: Sequence[Label], where: str)
                 f"{where}: {missing:,} of {len(labels):,} rows {part} have no label (null, NaN, or -1 beside 0); take "
                 "them out, or count the classes from 0 if -1 is one"
             )
-    classes = set(labelled)
+    classes: set[Any] = {*labelled}
     if len({type(label) for label in {*labelled, *test}}) > 1:
         raise DataError(f"{where}: some labels are numbers and others text; write all of them alike")
     if len(classes) < 2:
@@ -83,12 +83,10 @@ def number_classes(labelled: Sequence[Label], test: Sequence[Label], where: str)
             f"{where}: {len(classes):,} labels that differ in {len(labelled):,} rows are no classes "
             f"({_listed(classes)}); name the column of the classes label"
         )
-    if unknown := {*test} - classes:
-        raise DataError(
-            f"{where}: {len(unknown)} classes of the test set have no image to train on: {_listed(unknown)}; those of "
-            f"the others are {_listed(classes)}. Add images, name them alike, or take them out"
-        )
-    return {label: number for number, label in enumerate(_sorted(classes))}
+    unknown: set[Any] = {*test} - classes
+    if unknown:
+        raise unknown_classes(sorted(unknown), sorted(classes), where)
+    return {label: number for number, label in enumerate(sorted(classes))}
 
 
 def numbering_note(numbers: dict[Label, int], where: str) -> list[str]:
@@ -98,10 +96,5 @@ def numbering_note(numbers: dict[Label, int], where: str) -> list[str]:
     return [f"{where}: labels {_listed(numbers)} are the classes 0 to {len(numbers) - 1}, in this order"]
 
 
-def _sorted(labels: Any) -> list[Any]:
-    return sorted(labels)
-
-
 def _listed(labels: Any) -> str:
-    shown = ", ".join(map(str, _sorted(labels)[:SHOWN]))
-    return shown + (f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else "")
+    return listed(sorted(labels))

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 from dabo_ray.data.images import DataError
 from dabo_ray.data.split_names import TEST_KINDS, TRAIN, split_name, splits_among
+from dabo_ray.data.wording import listed
 
 Folders = tuple[str, ...]
 """The folders on the way to an image, from the root."""
-
-SHOWN = 5
-"""Names that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +158,7 @@ def _refuse_same_subfolders(folders: Sequence[Folders], root: object) -> None:
 
 
 def _listed(names: Collection[str]) -> str:
-    shown = [f"{name}/" for name in sorted(names)[:SHOWN]]
-    return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return listed([f"{name}/" for name in sorted(names)])
 
 
 def held_out_kind(kinds: Collection[str | None]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,8 @@ from torch import Tensor
 from dabo_ray.data.arrow import Cached
 from dabo_ray.data.decode import Decoder
 from dabo_ray.data.images import DataError, Images
-from dabo_ray.data.inspection import Inspection, inspect
+from dabo_ray.data.in_place import in_place
+from dabo_ray.data.inspection import Inspection
 from dabo_ray.data.locks import locked
 from dabo_ray.data.published import Encoded, Progress, Published, silent
 from dabo_ray.data.stream import Shards
@@ -27,9 +27,6 @@ from dabo_ray.data.tables import RowGroup, Table, filesystem_of
 
 FORMAT = 2
 ROW_GROUP_BYTES, SHARD_BYTES = 4 * 2**20, 256 * 2**20
-LARGEST_ROW_GROUP = 64 * 2**20
-"""Of a published Parquet data set that is streamed: some dozens of row groups are in memory at once."""
-
 INDEX = "index.arrow"
 """Labels and layout of all shards; written last, so that a folder without one is no cache."""
 
@@ -60,7 +57,8 @@ def streamed(published: Published, place: str, decoder: Decoder, progress: Progr
             f"{published.title} is not published as image files and cannot be streamed; set data.streaming to never"
         )
     if labelled.table is not None:
-        return _direct(published, labelled, test, decoder, filesystem, folder, progress)
+        note = filesystem, f"{folder}.json"
+        return in_place(published, labelled, test, decoder, note, _lock(filesystem, folder), progress)
     with locked(_lock(filesystem, folder)):
         found = _open(filesystem, folder, published.fingerprint, decoder)
         if found is None:
@@ -79,67 +77,6 @@ def streamed(published: Published, place: str, decoder: Decoder, progress: Progr
 
 def _lock(filesystem: pafs.FileSystem, folder: str) -> Path:
     return Path(folder) if isinstance(filesystem, pafs.LocalFileSystem) else Path.home() / ".cache" / Path(folder).name
-
-
-def _direct(
-    published: Published,
-    labelled: Encoded,
-    test: Encoded | None,
-    decoder: Decoder,
-    filesystem: pafs.FileSystem,
-    folder: str,
-    progress: Progress,
-) -> Cached:
-    assert labelled.table is not None
-    labels = torch.tensor(labelled.labels)
-    largest = max(group.size for group in labelled.table.row_groups)
-    if largest > LARGEST_ROW_GROUP:
-        raise DataError(
-            f"{published.title} has row groups of up to {largest / 2**20:.1f} MiB, which are read as a whole; write it "
-            f"with a smaller row_group_size ({LARGEST_ROW_GROUP // 2**20} MiB at most), or set data.streaming to never"
-        )
-    if int((labels[1:] != labels[:-1]).sum()) < 2 * published.num_classes <= len(labels) / 10:
-        raise DataError(
-            f"{published.title} is sorted by class; rows that are read together are shown together, so shuffle them "
-            "before they are written, or set data.streaming to never"
-        )
-
-    parts = [part for part in (labelled, test) if part is not None]
-    with locked(_lock(filesystem, folder)):
-        height, width = _inspected(published, parts, decoder, filesystem, f"{folder}.json", progress)
-
-    def images(part: Encoded) -> Images:
-        assert part.table is not None
-        pixels = Shards(part.table, decoder, height, width, part.names.__getitem__)
-        return Images(pixels, torch.tensor(part.labels))
-
-    return Cached(images(labelled), None if test is None else images(test), published.num_classes, None)
-
-
-def _inspected(
-    published: Published,
-    parts: Sequence[Encoded],
-    decoder: Decoder,
-    filesystem: pafs.FileSystem,
-    file: str,
-    progress: Progress,
-) -> tuple[int, int]:
-    """Height and width of images that are read where they lie; a file says that all were looked at before."""
-    asked = {"format": FORMAT, "fingerprint": published.fingerprint}
-    try:
-        with filesystem.open_input_stream(file) as stream:
-            told = json.loads(stream.read())
-        if {key: told[key] for key in asked} == asked:
-            return int(told["height"]), int(told["width"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    _, height, width = inspect(parts, decoder, progress)
-    # Where nothing can be written, they are looked at the next time again.
-    with contextlib.suppress(OSError):
-        with filesystem.open_output_stream(f"{file}.part") as sink:
-            sink.write(json.dumps(asked | {"height": height, "width": width}).encode())
-        filesystem.move(f"{file}.part", file)
-    return height, width
 
 
 def _write(

@@ -65,7 +65,7 @@ def test_parquet_is_looked_through_once(tmp_path: Path, monkeypatch: pytest.Monk
     reading = Reading(streaming=True)
     load("parquet", tmp_path / "hub", reading)
     with monkeypatch.context() as patch:
-        patch.setattr("dabo_ray.data.shards.inspect", lambda *_: pytest.fail("looked through again"))
+        patch.setattr("dabo_ray.data.in_place.inspect", lambda *_: pytest.fail("looked through again"))
         assert load("parquet", tmp_path / "hub", reading).labelled.shape == (3, 64, 64)
     hub_parquet(file, [*[JPEG] * 5, CUT], [0, 1] * 3)
     with pytest.raises(DataError, match="row 5"):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dabo_ray.data import shards
+from dabo_ray.data import in_place
 from dabo_ray.data.images import DataError
 from dabo_ray.data.sources import Reading, load
 from tests.data.miniatures import encoded, hub_parquet, random_bytes
@@ -68,7 +68,7 @@ def test_sorted_parquet_is_not_streamed(tmp_path: Path):
 def test_large_row_groups_are_not_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Whole row groups are kept in memory."""
     hub_parquet(tmp_path / "x.parquet", [encoded(random_bytes(3, 8, 8, seed=n)) for n in range(100)], [0, 1] * 50, 100)
-    monkeypatch.setattr(shards, "LARGEST_ROW_GROUP", 10_000)
+    monkeypatch.setattr(in_place, "LARGEST_ROW_GROUP", 10_000)
     with pytest.raises(DataError, match=r"row groups of up to 0\.0 MiB, .*row_group_size"):
         load("parquet", tmp_path, Reading(streaming=True))
 
