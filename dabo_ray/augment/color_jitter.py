@@ -59,10 +59,9 @@ class ColorJitter(FixedAugmentation):
         # Operations that do nothing are left out, so that there are fewer orders.
         kinds, kind = torch.unique(orders[used[orders]].view(-1, int(used.sum())), dim=0, return_inverse=True)
         counts = kind.bincount(minlength=len(kinds)).tolist()
-        rows = torch.split(kind.argsort(stable=True), counts)
+        rows = torch.split(sent_as(kind.argsort(stable=True), images, torch.int64), counts)
         output = torch.empty(images.shape, dtype=images.dtype, device=images.device)
-        values, places = sent_as(values, images), sent_as(torch.cat(rows), images, torch.int64)
-        rows = torch.split(places, counts)
+        values = sent_as(values, images)
         for numbers, group in zip(kinds.tolist(), rows, strict=True):
             factors = values.index_select(0, group).unbind(1)
             changed = images.index_select(0, group)
