@@ -45,6 +45,7 @@ def reading(data: DataConfig) -> Reading:
         image_size=data.image_size,
         streaming=streaming,
         fold=data.fold,
+        groups=data.groups,
         intensity_range=data.intensity_range,
     )
 

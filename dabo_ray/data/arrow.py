@@ -83,7 +83,7 @@ def _write(file: Path, published: Published, decoder: Decoder, progress: Progres
             columns = [
                 pa.Array.from_buffers(kind, len(part), [None, pa.py_buffer(np.ascontiguousarray(plane))]),
                 pa.array(part.labels.numpy()),
-                pa.nulls(len(part), pa.int64()) if part.groups is None else pa.array(part.groups.numpy()),
+                pa.nulls(len(part), pa.int64()) if part.wholes is None else pa.array(part.wholes.numpy()),
                 pa.nulls(len(part), pa.string()) if names is None else pa.array(names, pa.string()),
             ]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
@@ -105,8 +105,8 @@ def _decoded(
     if pixels is None:
         inspection.finish()
         raise DataError("a part of the data set has no images; look at data.root")
-    groups = None if part.groups is None else torch.tensor(part.groups)
-    return Images(pixels, torch.tensor(part.labels), groups=groups), part.names
+    wholes = None if part.wholes is None else torch.tensor(part.wholes)
+    return Images(pixels, torch.tensor(part.labels), wholes=wholes), part.names
 
 
 def _open(file: Path, fingerprint: str) -> Cached | None:
@@ -145,8 +145,8 @@ def _images(mapped: mmap.mmap, whole: pa.Buffer, batch: pa.RecordBatch, shape: S
 
     num = batch.num_rows
     pixels = tensor("pixels", torch.uint8, num * int(np.prod(shape))).view(num, *shape)
-    groups = None if batch.column("group").null_count else tensor("group", torch.int64, num)
-    return Images(pixels, tensor("label", torch.int64, num), groups=groups)
+    wholes = None if batch.column("group").null_count else tensor("group", torch.int64, num)
+    return Images(pixels, tensor("label", torch.int64, num), wholes=wholes)
 
 
 def _digest(pixels: Any, labels: Any) -> str:

@@ -42,12 +42,12 @@ def _patches(photos: Path) -> Encoded:
     if missing := [name for label, name in enumerate(CLASSES) if label not in {number for _, number in files}]:
         raise DataError(f"{photos} has no .tif images of {', '.join(missing)}; get the data set again")
     _check_labels(photos / LABELS_FILE, files)
-    names, labels, groups, boxes = [], [], [], []
-    for group, (file, label) in enumerate(files):
+    names, labels, wholes, boxes = [], [], [], []
+    for whole, (file, label) in enumerate(files):
         for left, top in _corners(file):
             names.append(file.name)
             labels.append(label)
-            groups.append(group)
+            wholes.append(whole)
             boxes.append((left, top))
 
     # Of this reading alone: a file may be another one the next time.
@@ -55,13 +55,13 @@ def _patches(photos: Path) -> Encoded:
 
     def read(place: int) -> bytes:
         left, top = boxes[place]
-        patch = image_of(files[groups[place]][0]).crop((left, top, left + SIDE, top + SIDE))
+        patch = image_of(files[wholes[place]][0]).crop((left, top, left + SIDE, top + SIDE))
         buffer = io.BytesIO()
         # Lossless, and quick to write.
         patch.save(buffer, "png", compress_level=1)
         return buffer.getvalue()
 
-    return Encoded(names, labels, read, groups)
+    return Encoded(names, labels, read, wholes)
 
 
 def _files(photos: Path) -> list[tuple[Path, int]]:

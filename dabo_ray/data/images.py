@@ -58,14 +58,17 @@ class Images:
     maps: Tensor | None = None
     """(N, 2, 3) maps under which the images are seen, see `affine_warp`; None: as they are."""
 
-    groups: Tensor | None = None
+    wholes: Tensor | None = None
     """(N,) numbers of the larger images that these are patches of, which are split and judged as a whole."""
+
+    groups: Tensor | None = None
+    """(N,) numbers of what stays together in every split, such as patients; None: each image, or whole, by itself."""
 
     def __post_init__(self) -> None:
         if len(self.pixels.shape) != 4:
             raise ValueError(f"got pixels of shape {tuple(self.pixels.shape)}; give (M, C, H, W)")
         num = self.pixels.shape[0] if self.rows is None else len(self.rows)
-        for name in ("labels", "maps", "groups"):
+        for name in ("labels", "maps", "wholes", "groups"):
             values = getattr(self, name)
             if values is not None and len(values) != num:
                 raise ValueError(f"got {len(values)} {name} for {num} images; give one for each")
@@ -98,6 +101,7 @@ class Images:
             self.labels[indices],
             indices if self.rows is None else self.rows[indices],
             None if self.maps is None else self.maps[indices],
+            None if self.wholes is None else self.wholes[indices],
             None if self.groups is None else self.groups[indices],
         )
 
@@ -114,11 +118,12 @@ class Images:
         return torch.arange(0, len(self), step)
 
     def digest(self) -> str:
-        """A short fingerprint of every pixel and label; of encoded images, of what was sampled."""
+        """A short fingerprint of every pixel, label and group; of encoded images, of what was sampled."""
         digest = hashlib.blake2b(digest_size=12)
         for part in torch.split(self._sampled(), CHUNK):
             digest.update(self.read(part).numpy().tobytes())
-        digest.update(self.labels.numpy().tobytes())
+        for values in (self.labels, self.groups):
+            digest.update(b"" if values is None else values.numpy().tobytes())
         return digest.hexdigest()
 
 

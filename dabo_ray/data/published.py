@@ -30,7 +30,7 @@ class Encoded:
     read: Callable[[int], bytes]
     """The file of an image by its place; may be called from several threads."""
 
-    groups: Sequence[int] | None = None
+    wholes: Sequence[int] | None = None
     """For patches: the number of the larger image, from 0, in order."""
 
     table: Table | None = None

@@ -98,7 +98,7 @@ def _write(
             layout += [(name, group, rows) for group, rows in enumerate(row_groups)]
         columns["part"] += [number] * len(part)
         columns["label"] += [part.labels[place] for place in order]
-        columns["group"] += [None if part.groups is None else part.groups[place] for place in order]
+        columns["group"] += [None if part.wholes is None else part.wholes[place] for place in order]
         columns["name"] += [part.names[place] for place in order]
     meta = {
         "format": FORMAT,
@@ -117,9 +117,9 @@ def _write(
 
 def _mixed(part: Encoded) -> list[int]:
     """All places in a random order that is always the same; patches of an image stay together."""
-    groups = torch.arange(len(part)) if part.groups is None else torch.tensor(part.groups)
-    mixed = torch.randperm(int(groups.max()) + 1, generator=torch.Generator().manual_seed(0))
-    return torch.argsort(mixed[groups], stable=True).tolist()
+    wholes = torch.arange(len(part)) if part.wholes is None else torch.tensor(part.wholes)
+    mixed = torch.randperm(int(wholes.max()) + 1, generator=torch.Generator().manual_seed(0))
+    return torch.argsort(mixed[wholes], stable=True).tolist()
 
 
 def _write_shards(
@@ -196,9 +196,9 @@ def _open(filesystem: pafs.FileSystem, folder: str, fingerprint: str, decoder: D
 
     def images(number: int) -> Images:
         rows = torch.nonzero(part_of == number).flatten()
-        groups = columns["group"].take(pa.array(rows.numpy()))
-        in_groups: Tensor | None = None if groups.null_count else torch.from_numpy(groups.to_numpy().copy())
-        return Images(pixels, labels[rows], rows, groups=in_groups)
+        numbers = columns["group"].take(pa.array(rows.numpy()))
+        wholes: Tensor | None = None if numbers.null_count else torch.from_numpy(numbers.to_numpy().copy())
+        return Images(pixels, labels[rows], rows, wholes=wholes)
 
     num_labelled = int((part_of == 0).sum())
     names = columns["name"].slice(0, num_labelled).to_pylist()

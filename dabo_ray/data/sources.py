@@ -17,6 +17,7 @@ from dabo_ray.data.bach import bach, test_names
 from dabo_ray.data.cifar import cifar10, cifar100
 from dabo_ray.data.decode import Decoder
 from dabo_ray.data.folders import imagenet, tiny_imagenet
+from dabo_ray.data.groups import group_notes, grouped
 from dabo_ray.data.idx import fashion_mnist, mnist
 from dabo_ray.data.image_folder import image_folder
 from dabo_ray.data.images import DataError, Images
@@ -77,6 +78,9 @@ class Reading:
     intensity_range: tuple[float, float] | None = None
     """Black and white of grey images with more than 8 bits; None: see `rgb`."""
 
+    groups: str = ""
+    """What stays together in splits, see `grouped`; empty: there are no groups."""
+
     progress: Progress = silent
     """Told how far a conversion is."""
 
@@ -105,10 +109,11 @@ def load(name: str, root: str | Path, reading: Reading = Reading()) -> Source:
         raise DataError(f"data.cache is {folder}; images that are not streamed need a local folder")
     else:
         found = cached(published, Path(folder) / f"{key}.arrow", decoder, reading.progress)
-    if reading.fold:
-        return _fold(found, Path(reading.fold))
+    if reading.groups:
+        found = grouped(found, published, reading.groups, str(root))
     notes = [*published.notes, *(_dark(found.labelled) if found.names is not None else [])]
-    return Source(found.labelled, found.test, found.num_classes, notes)
+    labelled, test = _fold(found, Path(reading.fold)) if reading.fold else (found.labelled, found.test)
+    return Source(labelled, test, found.num_classes, [*notes, *group_notes(labelled, test)])
 
 
 def find(name: str, root: str) -> Published:
@@ -160,16 +165,15 @@ def _bytes_of_one(images: Encoded, decoder: Decoder) -> int:
     return 0
 
 
-def _fold(found: Cached, folder: Path) -> Source:
-    """Labelled images divided by a published fold."""
+def _fold(found: Cached, folder: Path) -> tuple[Images, Images]:
+    """Labelled and test images of a published fold."""
     if found.test is not None or found.names is None:
         raise DataError("data.fold is for data sets of image files without a published test set; remove it")
     wanted = test_names(folder)
     if missing := sorted(wanted - {*found.names}):
         raise DataError(f"data.fold: {folder} names {len(missing)} images that are not there, first {missing[0]}")
     is_test = torch.tensor([name in wanted for name in found.names])
-    parts = (found.labelled.take(torch.nonzero(which).flatten()) for which in (~is_test, is_test))
-    return Source(next(parts), next(parts), found.num_classes)
+    return tuple(found.labelled.take(torch.nonzero(which).flatten()) for which in (~is_test, is_test))  # type: ignore[return-value]
 
 
 def _digits() -> Source:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dabo_ray.data.group_split import split_groups
 from dabo_ray.data.images import DataError, Images
 from dabo_ray.data.shift import Shift, shifted
 from dabo_ray.data.sources import Source
@@ -37,15 +38,28 @@ def stratified_split(labels: Tensor, fractions: Sequence[float], generator: torc
     return [torch.cat([none, *part]).sort().values for part in parts]
 
 
-def split_images(images: Images, fractions: Sequence[float], generator: torch.Generator) -> list[Tensor]:
-    """Indices of disjoint, stratified parts as `stratified_split` draws them; patches of an image stay together."""
-    if images.groups is None:
+def split_images(
+    images: Images, fractions: Sequence[float], generator: torch.Generator, *, groups_at_least: Sequence[int]
+) -> list[Tensor]:
+    """Indices of disjoint, stratified parts, one per fraction and a last one with the rest; groups stay together.
+
+    Without groups they are as `stratified_split` draws them, of whole images where these are patches.
+
+    Args:
+        images: to be divided.
+        fractions: each in (0, 1], with a sum of at most 1.
+        generator: draws the order.
+        groups_at_least: groups that each part must get, if there are any, the last one too.
+    """
+    if images.groups is not None:
+        return split_groups(images.groups, images.labels, fractions, groups_at_least, generator)
+    if images.wholes is None:
         return stratified_split(images.labels, fractions, generator)
-    _, group_of = torch.unique(images.groups, return_inverse=True)
-    labels = images.labels.new_empty(int(group_of.max()) + 1 if len(group_of) else 0)
-    labels[group_of] = images.labels
+    _, whole_of = torch.unique(images.wholes, return_inverse=True)
+    labels = images.labels.new_empty(int(whole_of.max()) + 1 if len(whole_of) else 0)
+    labels[whole_of] = images.labels
     parts = stratified_split(labels, fractions, generator)
-    return [torch.nonzero(torch.isin(group_of, part)).flatten() for part in parts]
+    return [torch.nonzero(torch.isin(whole_of, part)).flatten() for part in parts]
 
 
 @dataclass(frozen=True)
@@ -105,7 +119,8 @@ class Pools:
         rest = torch.nonzero(~is_select).flatten()
         generator = torch.Generator().manual_seed(derive(seed, "outer"))
         fraction = outer_fraction * len(self.labelled) / max(1, len(rest))
-        outer, train = (rest[part] for part in split_images(self.labelled.take(rest), [fraction], generator))
+        parts = split_images(self.labelled.take(rest), [fraction], generator, groups_at_least=(1, 1))
+        outer, train = (rest[part] for part in parts)
         fit = [train, *([] if learned else [outer]), *([self.select] if final else [])]
         roles = Roles(
             fit=self.labelled.take(torch.cat(fit).sort().values),
@@ -146,25 +161,41 @@ def make_pools(
         shift: of the images that are not trained on.
 
     Raises:
-        DataError: fewer labelled images than asked for.
+        DataError: fewer labelled images than asked for, or fewer groups than parts.
     """
 
     def generator(purpose: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive(seed, purpose))
 
-    labelled, test = source.labelled, source.test
+    labelled, test, notes = source.labelled, source.test, [*source.notes]
+    _refuse_too_few_groups(labelled, ("train", "outer", "select", *(("test",) if test is None else ())))
     if test is None:
-        held_out, rest = split_images(labelled, [test_fraction], generator("test"))
+        held_out, rest = split_images(labelled, [test_fraction], generator("test"), groups_at_least=(1, 3))
         labelled, test = labelled.take(rest), labelled.take(held_out)
     if num_labels is not None:
-        there = len(labelled) if labelled.groups is None else len(set(labelled.groups.tolist()))
+        there = len(labelled) if labelled.wholes is None else len(set(labelled.wholes.tolist()))
         if num_labels > there:
-            raise DataError(f"data.num_labels is {num_labels}, the data set has {there}; lower it")
-        kept = split_images(labelled, [num_labels / there], generator("labels"))[0]
+            raise DataError(f"data.num_labels is {num_labels}, the data set has {there:,} labelled images; lower it")
+        kept = split_images(labelled, [num_labels / there], generator("labels"), groups_at_least=(3, 0))[0]
         labelled = labelled.take(kept)
-    select = split_images(labelled, [select_fraction], generator("select"))[0]
+        if labelled.groups is not None:
+            notes.append(
+                f"data.num_labels is {num_labels}: the groups nearest to it hold {len(labelled):,} labelled images"
+            )
+    select = split_images(labelled, [select_fraction], generator("select"), groups_at_least=(1, 2))[0]
     moved = labelled
     if shift:
         moved = shifted(labelled, shift, generator("shift"))
         test = shifted(test, shift, generator("shift of test"))
-    return Pools(labelled, moved, test, select, source.num_classes, source.notes)
+    return Pools(labelled, moved, test, select, source.num_classes, notes)
+
+
+def _refuse_too_few_groups(labelled: Images, parts: Sequence[str]) -> None:
+    if labelled.groups is None:
+        return
+    there = len(torch.unique(labelled.groups))
+    if there < len(parts):
+        raise DataError(
+            f"data.groups makes {there} of the {len(labelled):,} images; {', '.join(parts)} need one each, so "
+            f"{len(parts)} at least: name finer groups, or leave data.groups out"
+        )

@@ -54,6 +54,35 @@ class Table:
             before, last = before + group.num_rows, group.file
         return names
 
+    def column(self, name: str, asked_by: str) -> list[Label]:
+        """A column of all rows, as whole numbers or text.
+
+        Args:
+            name: of the column.
+            asked_by: key of the study file that names it, for messages.
+
+        Raises:
+            DataError: there is none, or it is of another type.
+        """
+        values: list[Label] = []
+        for path in dict.fromkeys(group.file for group in self.row_groups):
+            try:
+                with self.filesystem.open_input_file(path) as opened:
+                    file = pq.ParquetFile(opened)
+                    schema = file.schema_arrow
+                    if name not in schema.names:
+                        raise DataError(f"{asked_by}: {path} has no column {name}; it has {', '.join(schema.names)}")
+                    if not is_possible(schema.field(name).type):
+                        raise DataError(
+                            f"{asked_by}: the column {name} of {path} is {schema.field(name).type}; name one of whole "
+                            "numbers or text"
+                        )
+                    column = file.read(columns=[name]).column(0)
+            except (OSError, pa.ArrowException) as error:
+                raise DataError(f"{path} cannot be read ({error}); get it again") from None
+            values += plain_labels(column, f"{path}, column {name}")
+        return values
+
     def read_group(self, number: int) -> Any:
         """The image files of a row group, an arrow array of binaries.
 

@@ -115,3 +115,30 @@ def test_contradictions_name_the_key_to_change(changes: dict[str, Any], key: str
 
 def test_a_minimal_study_has_no_contradictions():
     assert not StudyConfig.model_validate(MINIMAL).contradictions()
+
+
+@pytest.mark.parametrize(
+    ("name", "groups", "words"),
+    [
+        ("digits", "(.)", "groups is for tiny_imagenet, imagenet, bach, image_folder, parquet; remove it for digits"),
+        ("image_folder", "patient", r"regular expression with one \(\.\.\.\) around what names the group, not 0"),
+        ("image_folder", "(p[0-9]+)_(.)", r"one \(\.\.\.\) around what names the group, not 2"),
+        ("bach", "(p[0-9+", "which is no regular expression: "),
+    ],
+)
+def test_groups_that_cannot_be(name: str, groups: str, words: str):
+    with pytest.raises(ValidationError, match=words):
+        StudyConfig.model_validate(MINIMAL | {"data": {"name": name, "groups": groups}})
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [
+        ("image_folder", "(?:train|test)/(p[0-9]+)_"),
+        ("imagenet", "people (1).CSV"),
+        ("parquet", "patient"),
+        ("parquet", "p (id"),
+    ],
+)
+def test_groups_that_can_be(name: str, groups: str):
+    assert StudyConfig.model_validate(MINIMAL | {"data": {"name": name, "groups": groups}}).data.groups == groups

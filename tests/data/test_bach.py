@@ -97,7 +97,7 @@ def grouped(num_groups: int, patches: int = 3) -> Images:
     """Patches whose pixels are the number of their image, mixed."""
     groups = torch.arange(num_groups).repeat_interleave(patches)
     groups = groups[torch.randperm(len(groups), generator=torch.Generator().manual_seed(0))]
-    return Images(groups.to(torch.uint8).view(-1, 1, 1, 1), groups % 2, groups=groups)
+    return Images(groups.to(torch.uint8).view(-1, 1, 1, 1), groups % 2, wholes=groups)
 
 
 def test_patches_of_an_image_stay_together():
@@ -150,7 +150,7 @@ def test_patches_vote(world_size: int):
         found = judged(lambda _: next(by_place), images, workers)  # noqa: B023
     right = 0
     for group in range(20):
-        mine = guess_of[images.groups == group]
+        mine = guess_of[images.wholes == group]
         votes = Counter(mine.argmax(1).tolist())
         tied = votes[0] == votes[1]
         winner = int(mine.softmax(1).sum(0).argmax()) if tied else max(votes, key=lambda k: votes[k])

@@ -11,11 +11,12 @@ PIXELS = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 3, 4, 5)
 
 
 def test_a_part_of_a_part_has_its_own_rows_in_their_order() -> None:
-    whole = Images(PIXELS, torch.arange(6), groups=torch.arange(6) // 2)
+    whole = Images(PIXELS, torch.arange(6), wholes=torch.arange(6) // 2, groups=torch.arange(6) // 4)
     part = whole.take(torch.tensor([5, 3, 1])).take(torch.tensor([2, 0]))
     assert part.pixels is PIXELS
     assert part.images[:, 0, 0, 0].tolist() == part.labels.tolist() == [1, 5]
-    assert part.groups is not None and part.groups.tolist() == [0, 2]
+    assert part.wholes is not None and part.wholes.tolist() == [0, 2]
+    assert part.groups is not None and part.groups.tolist() == [0, 1]
     assert part.read(torch.tensor([1]))[:, 0, 0, 0].tolist() == [5]
 
 
@@ -43,6 +44,7 @@ def test_digest_tells_images_apart():
         Images(other_pixel, images.labels).digest(),
         Images(images.images, other_label).digest(),
         images.take(torch.tensor([1, 0, 2, 3])).digest(),
+        Images(images.images, images.labels, groups=torch.arange(4)).digest(),
     }
-    assert len(digests) == 4
+    assert len(digests) == 5
     assert images.digest() == images.take(torch.arange(4)).digest()

@@ -163,7 +163,9 @@ def test_a_subset_is_stratified():
 def test_all_labels_may_be_named():
     total = len(pools().labelled)
     assert numbers(pools(num_labels=total).labelled) == numbers(pools().labelled)
-    with pytest.raises(DataError, match=f"num_labels is {total + 1}, the data set has {total}; lower it"):
+    with pytest.raises(
+        DataError, match=f"num_labels is {total + 1}, the data set has {total} labelled images; lower it"
+    ):
         pools(num_labels=total + 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -99,6 +100,12 @@ class DataConfig(Section):
     fold: str = ""
     """Folder of a published fold of `bach`: its file `test*.csv` names the test images. Empty: see test_fraction."""
 
+    groups: str = ""
+    """What stands on one side of every split, such as a patient, a slide or a person; empty: each image by itself. For
+    `parquet` the name of a column. For image files a CSV (`*.csv`) of `file,group`, or a regular expression that is
+    searched in the path below root and whose one `(...)` is the group: `^[^/]+/(p[0-9]+)_` makes `p7` of
+    `cat/p7_03.png`."""
+
     num_labels: Annotated[int, Field(ge=10)] | None = None
     """Labelled images to use in all (train, outer and select), a stratified subset; null: all there are."""
 
@@ -124,6 +131,21 @@ class DataConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _has_a_pattern_with_one_group(self) -> Self:
+        if not self.groups or self.name == "parquet" or self.groups.lower().endswith(".csv"):
+            return self
+        try:
+            number = re.compile(self.groups).groups
+        except re.error as error:
+            raise ValueError(f"groups is {self.groups!r}, which is no regular expression: {error}") from None
+        if number != 1:
+            raise ValueError(
+                f"groups is {self.groups!r}; give a CSV of file,group (*.csv), or a regular expression with one (...) "
+                f"around what names the group, not {number}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_data_set(self) -> Self:
         if self.test_fraction is not None and (self.name in _WITH_TEST or self.fold):
             raise ValueError(f"test_fraction is for data sets without a published test set; remove it for {self.name}")
@@ -135,6 +157,8 @@ class DataConfig(Section):
             raise ValueError(f"intensity_range is {list(self.intensity_range)}; give [BLACK, WHITE], black the smaller")
         if self.streaming == "always" and self.name not in _OF_FILES:
             raise ValueError(f"streaming is for {', '.join(_OF_FILES)}; {self.name} lies in memory: remove it")
+        if self.groups and self.name not in _OF_FILES:
+            raise ValueError(f"groups is for {', '.join(_OF_FILES)}; remove it for {self.name}")
         if self.fold and self.name != "bach":
             raise ValueError(f"fold is for bach; remove it for {self.name}")
         return self
