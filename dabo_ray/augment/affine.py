@@ -9,12 +9,13 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from dabo_ray.augment import functional as F
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.coordinates import CoordinateAugmenter
-from dabo_ray.augment.functional import affine_warp
 
 GENERATORS = ("rotation", "scale", "aspect", "shear", "translation_x", "translation_y")
-"""One-parameter families of maps: an angle in radians, logarithms of factors, a shear, halves of the side."""
+"""One-parameter families of maps: an angle in radians, logarithms of factors, a shear, halves of the width and of the
+height."""
 
 AFFINE_OPERATIONS: dict[str, tuple[int, ...]] = {
     "rotation": (0,),
@@ -37,11 +38,11 @@ class BaseAffineAugmenter(Augmenter):
 
     @abstractmethod
     def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
-        """(B, 2, 3) maps of output to input coordinates, see `affine_warp`."""
+        """(B, 2, 3) maps of output to input coordinates, see `functional.warp`."""
 
     def transform(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """Warped images."""
-        return affine_warp(images, self.theta(draws, context).to(images.dtype))
+        return F.warp(images, self.theta(draws, context).to(images.dtype))
 
     @torch.no_grad()
     def samples(self, draws: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:
@@ -68,7 +69,7 @@ class AffineMatrixAugmenter(BaseAffineAugmenter):
     OPERATIONS = MATRIX_OPERATIONS
 
     def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
-        """(B, 2, 3) maps of output to input coordinates, see `affine_warp`."""
+        """(B, 2, 3) maps of output to input coordinates, see `functional.warp`."""
         return matrix_map(self.embed(torch.tanh(self.raw(draws, context))))
 
 
@@ -92,7 +93,7 @@ class AffineAugmenter(CoordinateAugmenter, BaseAffineAugmenter):
     OPERATIONS = AFFINE_OPERATIONS
 
     def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
-        """(B, 2, 3) maps of output to input coordinates, see `affine_warp`."""
+        """(B, 2, 3) maps of output to input coordinates, see `functional.warp`."""
         return affine_map(self.coordinates(draws, context))
 
 
@@ -148,7 +149,8 @@ def affine_samples(theta: Tensor) -> dict[str, Tensor]:
 
     A map tells where a picture is read, so a picture is moved against its offset, magnified by the inverse of its
     scale, and turned counter-clockwise by its angle. Shear is by how much the corners of a square differ from 90
-    degrees, aspect how much more the height is magnified than the width; translations are in percent of the side.
+    degrees, aspect how much more the height is magnified than the width; all of these are those of the pixels of square
+    and rectangular images alike. Translations are in percent of the width along x, of the height along y.
     """
     shape = _Shape(theta)
     # Coordinates run over 2 units, the side.

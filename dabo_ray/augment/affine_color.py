@@ -106,7 +106,7 @@ class BaseAffineColorAugmenter(Augmenter):
 
     @abstractmethod
     def parts(self, draws: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tones]:
-        """(B, 2, 3) maps of output to input coordinates, see `affine_warp`, and the tones."""
+        """(B, 2, 3) maps of output to input coordinates, see `functional.warp`, and the tones."""
 
     def chances(self) -> int:
         """The keys of an order."""
@@ -117,7 +117,7 @@ class BaseAffineColorAugmenter(Augmenter):
         theta, tones = self.parts(draws, context)
         if not TONE_OPERATIONS.keys().isdisjoint(self.operations):
             images = adjust_tones(images, tones, draws[:, -NUM_KEYS:])
-        return images if TONE_OPERATIONS.keys() >= set(self.operations) else F.affine_warp(images, theta.to(images))
+        return images if TONE_OPERATIONS.keys() >= set(self.operations) else F.warp(images, theta.to(images))
 
     @torch.no_grad()
     def samples(self, draws: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:

@@ -47,8 +47,9 @@ def draw_samples(augmenter: Augmenter, label: int | None = None) -> dict[str, Te
 def describe(augmenter: Augmenter, label: int | None = None) -> str:
     """A line for each thing that is done to a picture: how often, its spread, and a range with 95 % of the draws.
 
-    The spread is the standard deviation. Angles are in degrees, counter-clockwise; translations in percent of the side,
-    to the right and down; factors say by how much a picture is magnified or a tone is strengthened.
+    The spread is the standard deviation. Angles are in degrees, counter-clockwise, as seen on pictures of any shape;
+    translations in percent of the width, to the right, and of the height, down; factors say by how much a picture is
+    magnified or a tone is strengthened.
 
     Args:
         augmenter: whose distribution.

@@ -39,6 +39,28 @@ def affine_warp(images: Tensor, theta: Tensor) -> Tensor:
     return sample(images, _sampling_terms(theta, x_W, y_H), "bilinear")
 
 
+def warp(images: Tensor, maps: Tensor) -> Tensor:
+    """Resample each image under its own map of pixels, so that a rotation turns rectangular images as square ones.
+
+    out(p) = image(linear p + offset), otherwise as `affine_warp`; `maps`, (B, 2, 3), are `linear`, which acts on pixels
+    about the centre, and `offset`, in halves of the sides along x and y. On square images the two are the same.
+
+    >>> half_turn, image = torch.tensor([[[-1.0, 0, 0], [0, -1, 0]]]), torch.tensor([[[[0.25, 0.5, 0.75]]]])
+    >>> torch.allclose(warp(image, half_turn), image.flip(3))
+    True
+    """
+    return affine_warp(images, theta_on_sides(maps, *images.shape[-2:]))
+
+
+def theta_on_sides(maps: Tensor, height: int, width: int) -> Tensor:
+    """The `theta` of `affine_warp` for the maps of `warp` and images of this size."""
+    if height == width:
+        return maps
+    # By numbers of Python: a constant tensor would have to be sent to the device, which a graph cannot do.
+    a, b, x, c, d, y = maps.flatten(1).unbind(1)
+    return torch.stack((a, b * (height / width), x, c * (width / height), d, y), 1).view(-1, 2, 3)
+
+
 def pixel_terms(matrix: Tensor, height: int, width: int) -> Terms:
     """What `sample` adds up under pixel matrices, (B, 2, 3), see `rotation_matrix`."""
     x_W, y_H = (

@@ -111,7 +111,7 @@ class PolicyAugmenter(CoordinateAugmenter):
         if "flip" in done:
             images = choose(done["flip"], images.flip(-1), images)
         if not done.keys().isdisjoint(AFFINE_OPERATIONS):
-            images = F.affine_warp(images, self._theta(coordinates, done).to(images))
+            images = F.warp(images, self._theta(coordinates, done).to(images))
         if not done.keys().isdisjoint(TONE_OPERATIONS):
             keys = chance[:, len(done) : len(done) + NUM_KEYS]
             images = adjust_tones(images, _gated_tones(coordinates, done), keys)
