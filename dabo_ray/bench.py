@@ -16,6 +16,7 @@ from dabo_ray.reporting.terminal_table import Justify, make_table, print_table
 
 SUBJECTS: dict[str, str] = {
     "augment": "batched augmentation against torchvision's image by image, and kornia's",
+    "transform": "a learned transform image by image against torchvision's RandomAffine",
     "gpu": "steps on a GPU, with kernels and waits, beside PyTorch's own loops (--device cuda)",
     "step": "a bilevel step with a plain step of SGD, and ways to a hypergradient through several updates",
     "memory": "peak memory of these steps",

@@ -22,7 +22,7 @@ IMPORTS: dict[str, set[str]] = {
     "trials": set(),
     "models": set(),
     "config": {"storage"},
-    "augment": {"storage", "transfer"},
+    "augment": {"seeds", "storage", "transfer"},
     "data": {"augment", "seeds", "storage", "transfer", "workers"},
     "bilevel": {"augment", "data", "seeds", "transfer", "workers"},
     "assembly": {"augment", "bilevel", "config", "data", "models", "seeds", "trials", "workers"},
@@ -50,6 +50,9 @@ IMPORTS: dict[str, set[str]] = {
 }
 """Part of the package -> the other parts that it imports, no more and no fewer."""
 
+EXPORTED = ("augment.transform", "augment.pictures", "augment.moving")
+"""What a learned transform needs beside torch."""
+
 OWNED_BY: dict[str, set[str]] = {
     "ray": {"execution", "benchmarks.ray_loader"},
     "optuna": {"planning", "analysis.importance"},
@@ -74,11 +77,11 @@ OWNED_BY: dict[str, set[str]] = {
         "tracking.progress",
     },
     "pyarrow": {"analysis.results", "data", "benchmarks.ray_loader"},
-    "PIL": {"augment.transform", "data", "tracking.mlflow_runs", "benchmarks.stream"},
+    "PIL": {*EXPORTED, "data", "tracking.mlflow_runs", "benchmarks"},
     "scipy": {"analysis.statistics", "data.folders"},
     "sklearn": {"data.sources"},
-    "torchvision": {"augment.transform", "models.imagenet", "prepare", "benchmarks"},
-    "numpy": {"analysis", "data", "execution.worker", "reporting", "tracking", "benchmarks"},
+    "torchvision": {*EXPORTED, "models.imagenet", "prepare", "benchmarks"},
+    "numpy": {*EXPORTED[:2], "analysis", "data", "execution.worker", "reporting", "tracking", "benchmarks"},
     "torch": {
         *(
             "augment",

@@ -12,6 +12,7 @@ from torch import Tensor
 from dabo_ray.augment import functional as F
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.coordinates import CoordinateAugmenter
+from dabo_ray.augment.fixed import Params
 
 GENERATORS = ("rotation", "scale", "aspect", "shear", "translation_x", "translation_y")
 """One-parameter families of maps: an angle in radians, logarithms of factors, a shear, halves of the width and of the
@@ -40,9 +41,18 @@ class BaseAffineAugmenter(Augmenter):
     def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
         """(B, 2, 3) maps of output to input coordinates, see `functional.warp`."""
 
-    def transform(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
+    def decide(self, draws: Tensor, context: Tensor | None = None) -> Params:
+        """The maps."""
+        return (self.theta(draws, context),)
+
+    def change(self, images: Tensor, decided: Params) -> Tensor:
         """Warped images."""
-        return F.warp(images, self.theta(draws, context).to(images.dtype))
+        return F.warp(images, self.maps(decided).to(images.dtype))
+
+    def maps(self, decided: Params) -> Tensor:
+        """Themselves."""
+        (theta,) = decided
+        return theta
 
     @torch.no_grad()
     def samples(self, draws: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from dabo_ray.augment.affine import (
 )
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.coordinates import CoordinateAugmenter
+from dabo_ray.augment.fixed import Params
 
 BLENDS = ("brightness", "contrast", "saturation")
 """Tones that move an image away from, or towards, another one: black, its mean grey, its grey image."""
@@ -112,12 +113,21 @@ class BaseAffineColorAugmenter(Augmenter):
         """The keys of an order."""
         return NUM_KEYS
 
-    def transform(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
-        """Coloured and warped images."""
+    def decide(self, draws: Tensor, context: Tensor | None = None) -> Params:
+        """The maps, the tones and the keys of their order."""
         theta, tones = self.parts(draws, context)
+        return theta, tones.factors, tones.turns, draws[:, -NUM_KEYS:]
+
+    def change(self, images: Tensor, decided: Params) -> Tensor:
+        """Coloured and warped images."""
+        theta, factors, turns, keys = decided
         if not TONE_OPERATIONS.keys().isdisjoint(self.operations):
-            images = adjust_tones(images, tones, draws[:, -NUM_KEYS:])
+            images = adjust_tones(images, Tones(factors, turns), keys)
         return images if TONE_OPERATIONS.keys() >= set(self.operations) else F.warp(images, theta.to(images))
+
+    def maps(self, decided: Params) -> Tensor:
+        """The first of what is decided."""
+        return decided[0]
 
     @torch.no_grad()
     def samples(self, draws: Tensor, context: Tensor | None = None) -> dict[str, Tensor]:

@@ -16,6 +16,9 @@ from dabo_ray.augment.mlp import MLP, dropout_masks
 
 Conditioning = Literal["none", "class", "image"]
 
+GEOMETRIC = frozenset({"flip", "rotation", "scale", "aspect", "shear", "linear", "translation"})
+"""Operations that move pixels and leave them as they are."""
+
 POOLED_SIDE = 4
 """An augmenter that sees the image sees it averaged over this many parts along each side, three channels."""
 
@@ -173,13 +176,30 @@ class Augmenter(nn.Module, ABC):
         Differentiable in images and weights. The type of the images is kept; it is computed in that of the weights if
         it is wider, under autocast too: with the 8 bits of bfloat16 a place in the image is off by half a pixel of 256.
         """
-        working = torch.promote_types(images.dtype, next(self.parameters()).dtype)
         with _without_autocast(images.device.type):
-            return self.transform(images.to(working), draws, context).to(images.dtype)
+            return self.carry_out(images, self.decide(draws.to(next(self.parameters()).dtype), context))
+
+    def carry_out(self, images: Tensor, decided: Params) -> Tensor:
+        """As `forward`, for what is decided already."""
+        with _without_autocast(images.device.type):
+            return self.change(images.to(torch.promote_types(images.dtype, decided[0].dtype)), decided).to(images.dtype)
+
+    @property
+    def is_geometric(self) -> bool:
+        """Whether it moves pixels and no more: then images may have any number of channels and any range of values."""
+        return GEOMETRIC.issuperset(self.operations)
 
     @abstractmethod
-    def transform(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
-        """As `forward`, for images in the type that it is computed in."""
+    def decide(self, draws: Tensor, context: Tensor | None = None) -> Params:
+        """What is done to each image, as tensors with a row for each: all that the weights have a part in."""
+
+    @abstractmethod
+    def change(self, images: Tensor, decided: Params) -> Tensor:
+        """Do it: (B, C, H, W) images, of a type at least as wide as that of `decided`, after their rows of it."""
+
+    @abstractmethod
+    def maps(self, decided: Params) -> Tensor:
+        """(B, 2, 3) maps that say where the changed images' pixels come from, see `functional.warp`."""
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """The weights for an optimiser, in groups that learn alike; keys beside `lr` are for `ShrunkAdam`."""
@@ -217,4 +237,5 @@ def _widths(hidden: int | Sequence[int], depth: int | None) -> tuple[int, ...]:
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    is_on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if is_on else nullcontext()

@@ -8,6 +8,8 @@ parameters. Posterize and equalize work on the 256 levels of 8-bit images and ha
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
@@ -33,10 +35,7 @@ def affine_warp(images: Tensor, theta: Tensor) -> Tensor:
     >>> affine_warp(torch.arange(4.0).view(1, 1, 1, 4) / 4, half_a_side_to_the_left).tolist()
     [[[[0.5, 0.75, 0.0, 0.0]]]]
     """
-    height, width = images.shape[-2:]
-    x_W = (torch.arange(width, device=theta.device, dtype=theta.dtype) * 2 + 1) / width - 1
-    y_H = (torch.arange(height, device=theta.device, dtype=theta.dtype) * 2 + 1) / height - 1
-    return sample(images, _sampling_terms(theta, x_W, y_H), "bilinear")
+    return sample(images, _sampling_terms(theta, *_centres(images, theta)), "bilinear")
 
 
 def warp(images: Tensor, maps: Tensor) -> Tensor:
@@ -50,6 +49,17 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
     True
     """
     return affine_warp(images, theta_on_sides(maps, *images.shape[-2:]))
+
+
+def nearest(images: Tensor, maps: Tensor) -> Tensor:
+    """As `warp`, but each pixel is that nearest to where it is read: no new values, and images of any type."""
+    height, width = images.shape[-2:]
+    along_x, along_y, offset = _sampling_terms(theta_on_sides(maps, height, width), *_centres(images, maps))
+    places = ((along_x + along_y).add_(offset) + 1) / 2
+    column, row = (places[:, 0] * width - 0.5).round().long(), (places[:, 1] * height - 0.5).round().long()
+    outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)
+    index = (row * width + column).masked_fill_(outside, 0).flatten(1)[:, None].expand(-1, images.shape[1], -1)
+    return images.flatten(2).gather(2, index).view(images.shape).masked_fill_(outside[:, None], 0)
 
 
 def theta_on_sides(maps: Tensor, height: int, width: int) -> Tensor:
@@ -76,6 +86,25 @@ def sample(images: Tensor, terms: Terms, interpolation: str) -> Tensor:
     along_x, along_y, offset = terms
     grid = (along_x + along_y).add_(offset).permute(0, 2, 3, 1)
     return grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
+
+
+def _centres(images: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Where pixels of images have their middles along x and y, from -1 to 1, of the type and device of `like`."""
+    height, width = images.shape[-2:]
+    # A graph of a GPU makes its own, in memory that it may use again.
+    middles = _kept_middles if like.device.type == "cpu" else _middles
+    return middles(width, like.dtype, like.device), middles(height, like.dtype, like.device)
+
+
+def _middles(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.arange(1, 2 * size, 2, dtype=dtype, device=device) / size - 1
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_middles(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # What inference makes could not take part in learning later.
+    with torch.inference_mode(False):
+        return _middles(size, dtype, device)
 
 
 def _sampling_terms(matrix_B23: Tensor, x_W: Tensor, y_H: Tensor) -> Terms:

@@ -12,6 +12,7 @@ from dabo_ray.augment import functional as F
 from dabo_ray.augment.affine import AFFINE_OPERATIONS, GENERATORS, affine_map, affine_samples, affine_spread
 from dabo_ray.augment.affine_color import BLENDS, NUM_KEYS, TONE_OPERATIONS, Tones, adjust_tones, tones_of
 from dabo_ray.augment.coordinates import CoordinateAugmenter
+from dabo_ray.augment.fixed import Params
 from dabo_ray.augment.straight_through import MAX_REMOVED_BITS, choose, equalize, erase, gate, posterize, solarize
 
 SHARPNESS, POSTERIZE, SOLARIZE, ERASE = range(10, 14)
@@ -103,11 +104,15 @@ class PolicyAugmenter(CoordinateAugmenter):
     def _chance(self, draws: Tensor) -> Tensor:
         return draws[:, -self.chances() :]
 
-    def transform(self, images: Tensor, draws: Tensor, context: Tensor | None = None) -> Tensor:
-        """Images after their operations."""
+    def decide(self, draws: Tensor, context: Tensor | None = None) -> Params:
+        """Coordinates, gates, and what is left to chance."""
         coordinates, _, gates = self.decisions(draws, context)
+        return coordinates, gates, self._chance(draws)
+
+    def change(self, images: Tensor, decided: Params) -> Tensor:
+        """Images after their operations."""
+        coordinates, gates, chance = decided
         done = dict(zip(self.operations, gates.unbind(1), strict=True))
-        chance = self._chance(draws)
         if "flip" in done:
             images = choose(done["flip"], images.flip(-1), images)
         if not done.keys().isdisjoint(AFFINE_OPERATIONS):
@@ -127,6 +132,16 @@ class PolicyAugmenter(CoordinateAugmenter):
             centres = (chance[:, -2:] + 1) / 2
             images = erase(images, _strength(coordinates, "erase"), centres, done["erase"])
         return images
+
+    def maps(self, decided: Params) -> Tensor:
+        """The warp, with the flip that comes before it."""
+        coordinates, gates, _ = decided
+        done = dict(zip(self.operations, gates.unbind(1), strict=True))
+        theta = self._theta(coordinates, done)
+        if "flip" not in done:
+            return theta
+        across, down = theta.unbind(1)
+        return torch.stack((across * (1 - 2 * done["flip"])[:, None], down), 1)
 
     def _theta(self, coordinates: Tensor, done: dict[str, Tensor]) -> Tensor:
         """Maps of the coordinates whose operations are done."""

@@ -98,7 +98,8 @@ def save_model(augmenter: Path, folder: Path) -> None:
         code = Path(scratch) / "dabo_ray"
         for part in ("augment", "storage"):
             shutil.copytree(_PACKAGE / part, code / part, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(_PACKAGE / "__init__.py", code)
+        for module in ("__init__.py", "seeds.py"):
+            shutil.copy(_PACKAGE / module, code)
         mlflow.pyfunc.save_model(
             folder,
             python_model=_HERE / "augmenter_model.py",

@@ -126,13 +126,13 @@ class Known(AffineMatrixAugmenter):
 
     def __init__(self, maps: Tensor) -> None:
         super().__init__(noise=6, hidden=4)
-        self.maps = maps
+        self.given = maps
 
     def theta(self, draws: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.maps
+        return self.given
 
     def described(self) -> dict[str, float]:
-        return self.spread(torch.zeros(len(self.maps), 6))
+        return self.spread(torch.zeros(len(self.given), 6))
 
 
 def maps(linear: Tensor, offset: Tensor | None = None) -> Tensor:

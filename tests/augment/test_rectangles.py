@@ -147,9 +147,9 @@ def test_square_images_are_as_they_were() -> None:
 
 def test_the_exported_transform_turns_rectangles() -> None:
     transform = LearnedTransform(learned("affine", ["rotation"], 0.5))
-    torch.manual_seed(1)
+    torch.manual_seed(2)
     output = transform(blobs(300, 500).float())
-    torch.manual_seed(1)
+    torch.manual_seed(2)
     square = transform(blobs(300, 300).float())
     angles = [turned_by(moved(image)[0]) for image in (output, square)]
     assert abs(angles[0]) > 5
