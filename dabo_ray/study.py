@@ -25,7 +25,7 @@ EXAMPLES = """examples:
   python -m dabo_ray.study --list
   python -m dabo_ray.study --show digits search-0003
 
-exit codes: 0 done, 1 the study failed, 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 the study failed or a fault of the machine stopped it, 2 bad input, 130 interrupted"""
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -25,7 +25,10 @@ class Phase(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a trial stands; every started trial ends in one of the last three."""
+    """How a trial stands; every started trial ends in one of the last three.
+
+    A fault of the machine ends no trial: it stays RUNNING, and the next driver goes on with it.
+    """
 
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"
@@ -78,7 +81,8 @@ class TrialResult:
     trial: Trial
     outcome: Outcome
     reason: str = ""
-    """Why it failed or was pruned; empty for a complete trial."""
+    """Why it failed or was pruned; of a running trial, which fault of the machine it waits behind until the study is
+    gone on with. Empty for a complete trial."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     """The record of its last epoch; see `Observer.epoch_ended` for the names."""
@@ -102,4 +106,4 @@ class Observer(Protocol):
         """
 
     def trial_ended(self, result: TrialResult) -> None:
-        """A trial ended, in whichever way."""
+        """A trial ended, in whichever way, or is left to the next driver: RUNNING, with a fault of the machine."""

@@ -19,6 +19,7 @@ IMPORTS: dict[str, set[str]] = {
     "seeds": set(),
     "workers": set(),
     "transfer": set(),
+    "faults": set(),
     "trials": set(),
     "models": set(),
     "config": {"storage"},
@@ -31,12 +32,12 @@ IMPORTS: dict[str, set[str]] = {
     "tracking": {"analysis", "augment", "config", "storage", "trials"},
     "planning": {"analysis", "config", "seeds", "storage", "trials"},
     "execution": {
-        *("assembly", "augment", "bilevel", "config", "data", "planning", "reporting", "seeds", "storage", "trials"),
-        "workers",
+        *("assembly", "augment", "bilevel", "config", "data", "faults", "planning", "reporting", "seeds", "storage"),
+        *("trials", "workers"),
     },
     "commands": {
         *("analysis", "assembly", "config", "data", "execution", "planning", "reporting", "storage", "tracking"),
-        "trials",
+        *("faults", "trials"),
     },
     "benchmarks": {
         *("analysis", "assembly", "augment", "bilevel", "config", "data", "execution", "planning", "seeds", "storage"),

@@ -9,6 +9,7 @@ from enum import IntEnum
 from types import FrameType
 
 from dabo_ray.execution.signals import handler_kept, remembered
+from dabo_ray.faults import machine_fault
 
 
 class ExitCode(IntEnum):
@@ -16,7 +17,8 @@ class ExitCode(IntEnum):
 
     DONE = 0
     FAILED = 1
-    """The study ended without an answer, or a benchmark missed a budget."""
+    """The study ended without an answer, a fault of the machine left something to --resume, or a benchmark missed a
+    budget."""
 
     BAD_INPUT = 2
     """Nothing was begun: the file, an option, the data or the cluster must be changed."""
@@ -26,7 +28,10 @@ class ExitCode(IntEnum):
 
 
 def exit_code_of(main: Callable[[], int]) -> int:
-    """What a command ends with; after Ctrl-C or a SIGTERM it tells so in one line, and ends with 130.
+    """What a command ends with.
+
+    After Ctrl-C or a SIGTERM it tells so in one line, and ends with 130; after a fault of the machine, as a full disk,
+    in two, and with 1.
 
     Args:
         main: the command; returns its exit code.
@@ -38,6 +43,12 @@ def exit_code_of(main: Callable[[], int]) -> int:
         except KeyboardInterrupt:
             print("Interrupted.", file=sys.stderr)
             code = ExitCode.INTERRUPTED
+        except Exception as error:
+            if not (fault := machine_fault(error)):
+                raise
+            print(f"Stopped by a fault of the machine: {fault}.", file=sys.stderr)
+            print("When that is mended, give the command again; a study goes on with --resume.", file=sys.stderr)
+            code = ExitCode.FAILED
     # Python ends by the signal, whatever code it is given, if Ctrl-C fell into an exec of text, as where a dataclass is
     # made; the next such exec makes it forget.
     exec("")

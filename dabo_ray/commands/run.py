@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from dabo_ray.analysis.results import summarize, write_results, write_summary
 from dabo_ray.commands.open_folder import write_provenance
 from dabo_ray.commands.process import ExitCode
-from dabo_ray.config.addresses import database_url, tracking_uri
+from dabo_ray.config.addresses import database_url, redact, tracking_uri
 from dabo_ray.config.errors import ConfigError
 from dabo_ray.config.key_paths import to_dict
 from dabo_ray.config.schema import StudyConfig
-from dabo_ray.execution import signals, tune
+from dabo_ray.execution import tune
 from dabo_ray.execution.cluster import connected
+from dabo_ray.execution.restarts import StudyStoppedError, run_with_restarts
+from dabo_ray.faults import machine_fault
 from dabo_ray.planning.plan import Plan
 from dabo_ray.planning.resume import flat
 from dabo_ray.reporting.arms_table import print_arms
 from dabo_ray.reporting.writer import write_report
 from dabo_ray.storage.layout import StudyFolder
 from dabo_ray.tracking.mlflow import Tracker
+from dabo_ray.tracking.mlflow_runs import RunStatus
 from dabo_ray.tracking.mlflow_ui import ui_command
 from dabo_ray.tracking.progress import Progress
 from dabo_ray.tracking.provenance import collect
@@ -47,6 +53,9 @@ class Driver:
         self.question = question
         self.verbose = verbose
         self.console = Console(highlight=False)
+        self.faults: list[str] = []
+        """Of the machine, that kept this start of the study from its end."""
+        self.summary: dict[str, Any] | None = None
         try:
             self.plan = Plan(study, database_url(study, StudyFolder(folder)))
         except ValueError as error:
@@ -77,18 +86,25 @@ class Driver:
         # What an earlier driver could not log any more; the tracker adds only what is missing.
         for result in self.earlier:
             self.tracker.trial_ended(result)
+        code = ExitCode.DONE
         try:
             if not self.plan.is_done:
                 self._train()
-            code = ExitCode.DONE if self._has_answer() else ExitCode.FAILED
         except KeyboardInterrupt:
             code = ExitCode.INTERRUPTED
-        except ConfigError:
+        except StudyStoppedError as error:
+            self.faults.append(str(error))
+        except Exception:
             self.tracker.close()
             raise
-        finally:
+        with self._noting_faults():
             self.plan.add_wall_seconds(time.monotonic() - start)
-        self._report(code)
+        with self._noting_faults():
+            self._report()
+        if code is ExitCode.DONE and (self.faults or self.plan.left or not self._has_answer()):
+            code = ExitCode.FAILED
+        if not self._close_tracker(code) and code is ExitCode.DONE:
+            code = ExitCode.FAILED
         self._print_outcome(code, command)
         return code
 
@@ -101,71 +117,97 @@ class Driver:
         )
         self.console.print(f"Study {self.study.study} in {_short(self.folder)}; starting Ray ...")
         on_workers = self.study.resources.workers != "local"
-        with connected(verbose=self.verbose, dashboard=on_workers) as available:
+        execution = tune.StudyExecution(self.plan, self.folder, [progress, self.tracker])
+        with progress:
             try:
-                concurrent = tune.concurrent_trials(self.study.resources, available)
-            except ValueError as error:
+                run_with_restarts(self.study, execution, partial(connected, verbose=self.verbose, dashboard=on_workers))
+            except tune.DoesNotFitError as error:
                 raise ConfigError(str(error)) from None
-            self.plan.budget.concurrent = concurrent
-            # From here on Tune looks after Ctrl-C.
-            signals.check()
-            with progress:
-                tune.run(self.study, tune.StudyExecution(self.plan, self.folder, [progress, self.tracker]), concurrent)
+
+    @contextmanager
+    def _noting_faults(self) -> Iterator[None]:
+        """Within, a fault of the machine ends the block and is noted: what comes after may still be done."""
+        try:
+            yield
+        except Exception as error:
+            if not (fault := machine_fault(error)):
+                raise
+            self.faults.append(fault)
 
     def _has_answer(self) -> bool:
         """Whether any arm was scored on test."""
         complete = (r for r in self.plan.results() if r.outcome is Outcome.COMPLETE)
         return any(r.trial.phase is Phase.FINAL for r in complete)
 
-    def _report(self, code: ExitCode) -> None:
-        """Writes report and tables, also of a study that was interrupted, and closes the MLflow runs."""
+    def _report(self) -> None:
+        """Writes report and tables, also of a study that was interrupted."""
         results = self.plan.results()
         wall_seconds, note = self.plan.wall_seconds, self.plan.budget_note
-        summary = summarize(self.study.study, results, wall_seconds, self.provenance, budget=note)
+        self.summary = summarize(self.study.study, results, wall_seconds, self.provenance, budget=note)
         write_results(self.folder, results)
-        write_summary(self.folder, summary)
+        write_summary(self.folder, self.summary)
         write_report(
             self.folder,
             self.study,
             question=self.question,
             results=results,
-            summary=summary,
+            summary=self.summary,
         )
-        status = {ExitCode.DONE: "FINISHED", ExitCode.FAILED: "FAILED", ExitCode.INTERRUPTED: "KILLED"}[code]
-        self.tracker.finish(StudyFolder(self.folder).published(), summary, status)  # type: ignore[arg-type]
-        if not self.tracker.close():
-            lost = "; ".join(self.tracker.lost)
-            self.console.print(f"MLflow did not take everything; --resume logs it again. Missing: {lost}")
-        self.summary = summary
+
+    def _close_tracker(self, code: ExitCode) -> bool:
+        """Closes the MLflow runs; whether everything is logged."""
+        is_to_go_on = code is ExitCode.INTERRUPTED or self.faults or self.plan.left
+        status: RunStatus = "KILLED" if is_to_go_on else "FINISHED" if code is ExitCode.DONE else "FAILED"
+        files = [path for path in StudyFolder(self.folder).published() if path.exists()]
+        self.tracker.finish(files, self.summary, status)
+        return self.tracker.close()
 
     def _print_outcome(self, code: ExitCode, command: Sequence[str]) -> None:
         """What the terminal shows at the end."""
-        console, folder = self.console, _short(self.folder)
         again = shlex.join([*command, "--resume"])
-        console.print()
-        if code is ExitCode.FAILED:
+        say = partial(self.console.print, soft_wrap=True, markup=False)
+        self.console.print()
+        if code is ExitCode.INTERRUPTED:
+            say(f"Interrupted. Nothing that ended is lost. Go on with:\n  {again}")
+        elif code is ExitCode.DONE or self._has_answer():
+            self._print_results(command)
+        elif not self.faults and not self.plan.left:
             reason = self.plan.failure_reason or "no trial of the final phase was complete; the report says why"
             given_up = "was given up: its first trials all failed" if self.plan.failure_reason else "has failed"
-            console.print(f"The study {given_up}. Reason: {reason}", soft_wrap=True)
-            console.print(f"After mending it, remove {folder} and start again.", soft_wrap=True)
-            return
-        if code is ExitCode.INTERRUPTED:
-            console.print(f"Interrupted. Nothing that ended is lost. Go on with:\n  {again}", soft_wrap=True)
-            return
-        print_arms(self.summary, console)
+            say(f"The study {given_up}. Reason: {reason}")
+            say(f"After mending it, remove {_short(self.folder)} and start again.")
+        if wrong := list(self._what_is_left()):
+            say("\n".join(wrong))
+            if code is not ExitCode.INTERRUPTED:
+                say(f"Nothing that ended is lost. When that is mended, go on with:\n  {again}")
+
+    def _print_results(self, command: Sequence[str]) -> None:
+        say = partial(self.console.print, soft_wrap=True, markup=False)
+        if self.summary is not None:
+            print_arms(self.summary, self.console)
         if note := self.plan.budget_note:
-            console.print(f"Ended by its budget: {note}. More of it lets the study go on:", soft_wrap=True)
-            console.print(f"  {shlex.join([*command, '--extend', note.split()[0] + '=MORE'])}", soft_wrap=True)
+            say(f"Ended by its budget: {note}. More of it lets the study go on:")
+            say(f"  {shlex.join([*command, '--extend', note.split()[0] + '=MORE'])}")
         failed = [result for result in self.plan.results() if result.outcome is Outcome.FAIL]
         if failed:
-            console.print(f"{len(failed)} trial(s) failed; the report says why.")
-        files = StudyFolder(folder)
-        console.print(f"\nReport:    {files.report}", soft_wrap=True)
-        tables = f"{files.results_csv}, {files.results_parquet.name}, {files.summary.name}"
-        console.print(f"Tables:    {tables}", soft_wrap=True)
-        console.print(f"MLflow UI: {ui_command(tracking_uri(self.study))}", soft_wrap=True)
+            say(f"{len(failed)} trial(s) failed; the report says why.")
+        files = StudyFolder(_short(self.folder))
+        say(f"\nReport:    {files.report}")
+        say(f"Tables:    {files.results_csv}, {files.results_parquet.name}, {files.summary.name}")
+        say(f"MLflow UI: {ui_command(tracking_uri(self.study))}")
         if self.tracker.url:
-            console.print(f"           then open {self.tracker.url}", soft_wrap=True)
+            say(f"           then open {self.tracker.url}")
+
+    def _what_is_left(self) -> Iterator[str]:
+        """A sentence for each thing that another start has to do."""
+        if left := self.plan.left:
+            what = "The study was stopped by" if self.plan.machine_fault else f"{len(left)} trial(s) were stopped by"
+            yield f"{what} a fault of the machine, not of a setting: {left[-1].reason}."
+        for fault in dict.fromkeys(self.faults):
+            yield f"This start was stopped by a fault of the machine: {fault}."
+        if self.tracker.lost:
+            missing = "; ".join(self.tracker.lost)
+            yield f"MLflow at {redact(tracking_uri(self.study))} did not take everything. Missing: {missing}."
 
 
 def _gpus() -> list[str]:

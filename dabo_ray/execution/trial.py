@@ -22,7 +22,7 @@ class StudyTrial(tune.Trainable):  # type: ignore[misc]
     """Trains in place (`workers: local`) or through a worker group that it keeps (`workers: 1..n`).
 
     Its config holds `study` (the resolved file as JSON), `folder` (the study's) and `trial`. Each result holds `record`
-    (the epoch's metrics), `outcome` and `reason`.
+    (the epoch's metrics), `outcome` and `reason`; the last one of a trial that a fault of the machine stops is RUNNING.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -59,7 +59,8 @@ class StudyTrial(tune.Trainable):  # type: ignore[misc]
         if answer.renew:
             self._close()
         if answer.failure:
-            return {"record": answer.record, "outcome": Outcome.FAIL.value, "reason": answer.failure, "done": True}
+            outcome = Outcome.RUNNING if answer.is_of_machine else Outcome.FAIL
+            return {"record": answer.record, "outcome": outcome.value, "reason": answer.failure, "done": True}
         is_last = self._epoch >= self._trial.epochs
         self._epoch += 1
         outcome = Outcome.COMPLETE if is_last else Outcome.RUNNING
@@ -72,7 +73,8 @@ class StudyTrial(tune.Trainable):  # type: ignore[misc]
             except WorkersLost as error:
                 self._groups_lost += 1
                 if self._groups_lost > GROUP_LOSSES:
-                    return Answer({}, f"its workers were lost again and again: {error}", renew=True)
+                    reason = f"its workers were lost again and again: {error}"
+                    return Answer({}, reason, renew=True, is_of_machine=True)
                 self._close()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

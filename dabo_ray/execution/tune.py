@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,20 @@ from dabo_ray.config.schema import ResourcesConfig, StudyConfig
 from dabo_ray.execution.checkpoint import remove_checkpoints
 from dabo_ray.execution.signals import handler_kept
 from dabo_ray.execution.trial import StudyTrial
+from dabo_ray.faults import process_fault
 from dabo_ray.planning.phases import NoTrial
 from dabo_ray.planning.plan import Plan
 from dabo_ray.storage.layout import StudyFolder
-from dabo_ray.trials import Observer, Outcome, Trial
+from dabo_ray.trials import Observer, Outcome, Trial, TrialResult
 
 TRIAL_RESOURCE = "TRIAL"
 """Custom resource that trial processes take instead of CPUs, which their workers need."""
 
-PROCESS_FAILURES = 2
-"""So often a trial whose process was lost is started again, from its checkpoint."""
+RETRIES = 2
+"""So often a trial that a fault of the machine has stopped is started again, from its checkpoint."""
+
+SECONDS_BEFORE_RETRY = 5.0
+"""In which a passing fault may pass."""
 
 _LOG = logging.getLogger("dabo_ray")
 
@@ -48,18 +54,28 @@ class StudyExecution:
         # Tune starts each trial in a folder of its own.
         self._study = with_absolute_paths(plan.study).model_dump_json(by_alias=True)
         self._trials: dict[str, Trial] = {}
-        self._records: dict[str, dict[str, float]] = {}
         self._stopped: dict[str, str] = {}
+        self._records: dict[str, dict[str, float]] = {}
+        """Trial name -> its last record."""
+        self._losses: dict[str, str] = {}
+        """Trial id in Tune -> Ray's words about the last process that it lost."""
+        self._faults: Counter[str] = Counter()
+        """Trial name -> how often a fault of the machine has stopped it."""
+        self._resting_until = 0.0
+        self.num_epochs = 0
+        """Epochs heard of in this start."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The config of the next trial, None to wait, or Tune's mark that there are no more."""
+        if time.monotonic() < self._resting_until:
+            return None
         trial = self.plan.next()
         if trial is NoTrial.DONE:
             return str(Searcher.FINISHED)
         if not isinstance(trial, Trial):
             return None
         self._trials[trial_id] = trial
-        self._records[trial_id] = {}
+        self._records.setdefault(trial.name, {})
         for observer in self.observers:
             observer.trial_started(trial)
         return {"study": self._study, "folder": str(self.folder), "trial": trial.to_dict()}
@@ -67,24 +83,62 @@ class StudyExecution:
     def epoch_ended(self, trial_id: str, record: dict[str, float]) -> bool:
         """Takes a record; whether the trial should stop. One that was heard before is passed over."""
         trial = self._trials[trial_id]
-        if not record or record["epoch"] <= self._records[trial_id].get("epoch", 0):
+        if not record or record["epoch"] <= self._records[trial.name].get("epoch", 0):
             return False
-        self._records[trial_id] = record
+        reason = self.plan.report(trial.name, record)
+        # Not before: an epoch that the plan could not take is told again.
+        self._records[trial.name] = record
+        self.num_epochs += 1
         for observer in self.observers:
             observer.epoch_ended(trial, record)
-        if reason := self.plan.report(trial.name, record):
+        if reason:
             self._stopped[trial_id] = reason
         return trial_id in self._stopped
 
     def trial_ended(self, trial_id: str, outcome: Outcome, reason: str) -> None:
-        """Notes the end of a trial."""
-        trial = self._trials.pop(trial_id)
-        record = self._records.pop(trial_id)
+        """Notes the end of a trial; with RUNNING, that a fault of the machine has stopped it."""
         if trial_id in self._stopped:
             outcome, reason = Outcome.PRUNED, self._stopped.pop(trial_id)
-        result = self.plan.finish(trial.name, outcome, record, reason)
+        trial = self._trials.pop(trial_id)
+        if outcome is Outcome.RUNNING:
+            if self._try_again_or_leave(trial.name, reason):
+                _LOG.warning("%s was stopped: %s. It is tried again from its last epoch.", trial.name, reason)
+                self._resting_until = time.monotonic() + SECONDS_BEFORE_RETRY
+            return
+        self._tell_end(self.plan.finish(trial.name, outcome, self._records[trial.name], reason))
         if not self.plan.is_suspended(trial.name):
             remove_checkpoints(StudyFolder(self.folder).trial(trial.name))
+
+    def _try_again_or_leave(self, name: str, fault: str) -> bool:
+        self._faults[name] += 1
+        if self._faults[name] > RETRIES:
+            self._leave(name, fault)
+            return False
+        self.plan.take_back(name)
+        return True
+
+    def ray_stopped(self, fault: str) -> None:
+        """Takes in that a fault of the machine has ended Ray's run, and whatever was running with it."""
+        self._trials.clear()
+        self._stopped.clear()
+        for name in self.plan.running:
+            self._try_again_or_leave(name, fault)
+        self._resting_until = time.monotonic() + SECONDS_BEFORE_RETRY
+
+    def process_lost(self, trial_id: str, words: str) -> None:
+        """Takes in, in Ray's words, that a trial's process has ended by itself; Tune starts it again."""
+        self._losses[trial_id] = words
+
+    def trial_lost(self, trial_id: str) -> None:
+        """Leaves a trial to the next driver, since Tune has tried it again and again."""
+        fault = f"{process_fault(self._losses.pop(trial_id, ''))} (its process was lost {RETRIES + 1} times)"
+        self._leave(self._trials.pop(trial_id).name, fault)
+
+    def _leave(self, name: str, fault: str) -> None:
+        self._tell_end(self.plan.leave(name, self._records[name], fault))
+
+    def _tell_end(self, result: TrialResult) -> None:
+        del self._records[result.trial.name]
         for observer in self.observers:
             observer.trial_ended(result)
 
@@ -112,10 +166,7 @@ class PlanSearcher(_DrivenByPlan, Searcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial reached its end, was stopped, failed, or its process was lost too often."""
         if error or result is None:
-            reason = (
-                f"its process was lost {PROCESS_FAILURES + 1} times; see Ray's logs for why (memory is the usual one)"
-            )
-            self.execution.trial_ended(trial_id, Outcome.FAIL, reason)
+            self.execution.trial_lost(trial_id)
             return
         self.execution.epoch_ended(trial_id, _record(result))
         self.execution.trial_ended(trial_id, Outcome(result["outcome"]), result["reason"])
@@ -134,6 +185,11 @@ class PlanScheduler(_DrivenByPlan, FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self.execution = execution
 
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """A process was lost; nothing but Tune's file has the error."""
+        file = Path(trial.error_file)
+        self.execution.process_lost(trial.trial_id, file.read_text() if file.is_file() else "")
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stops a trial that the plan has given up."""
         stop = self.execution.epoch_ended(trial.trial_id, _record(result))
@@ -147,6 +203,10 @@ def _record(result: Mapping[str, Any]) -> dict[str, float]:
     return {key.removeprefix("record/"): value for key, value in result.items() if key.startswith("record/")}
 
 
+class DoesNotFitError(ValueError):
+    """The cluster is too small for a trial."""
+
+
 def concurrent_trials(resources: ResourcesConfig, available: Mapping[str, float]) -> int:
     """How many trials fit at once.
 
@@ -155,7 +215,7 @@ def concurrent_trials(resources: ResourcesConfig, available: Mapping[str, float]
         available: of the cluster, as `ray.cluster_resources()` gives them.
 
     Raises:
-        ValueError: `auto`, and not one trial fits.
+        DoesNotFitError: `auto`, and not one trial fits.
     """
     if resources.concurrent_trials != "auto":
         return resources.concurrent_trials
@@ -165,7 +225,7 @@ def concurrent_trials(resources: ResourcesConfig, available: Mapping[str, float]
     if fitting < 1:
         wanted = " and ".join(f"{need:g} {kind}s" for kind, need in needs.items() if need)
         present = " and ".join(f"{available.get(kind, 0):g} {kind}s" for kind, need in needs.items() if need)
-        raise ValueError(
+        raise DoesNotFitError(
             f"a trial needs {wanted} (resources.workers x per worker) but the cluster has {present}; lower "
             "resources.workers, resources.cpus_per_worker or resources.gpus_per_worker, or, on a cluster that grows on "
             "demand, set resources.concurrent_trials to a number"
@@ -200,14 +260,16 @@ def run(study: StudyConfig, execution: StudyExecution, concurrent: int) -> None:
         run_config=tune.RunConfig(
             name=scratch.name,
             storage_path=str(execution.folder),
-            failure_config=tune.FailureConfig(max_failures=PROCESS_FAILURES),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
             verbose=0,
         ),
     )
     # Tune leaves its handler behind, which would swallow a Ctrl-C while the report is written.
-    with handler_kept(signal.SIGINT):
-        tuner.fit()
+    try:
+        with handler_kept(signal.SIGINT):
+            tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     if not execution.plan.is_done:
         # Tune takes the first Ctrl-C to itself, and returns as if all were done.
         raise KeyboardInterrupt
-    shutil.rmtree(scratch, ignore_errors=True)

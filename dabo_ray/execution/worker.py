@@ -21,6 +21,7 @@ from dabo_ray.config.schema import DataConfig, ResourcesConfig, StudyConfig
 from dabo_ray.data.splits import Pools
 from dabo_ray.execution.checkpoint import load_checkpoint, load_learned, save_checkpoint
 from dabo_ray.execution.memory import PeakMemory
+from dabo_ray.faults import describe, machine_fault
 from dabo_ray.planning.budget import gpu_hours
 from dabo_ray.reporting.samples import sample_grid
 from dabo_ray.seeds import derive
@@ -54,6 +55,9 @@ class Answer:
 
     renew: bool = False
     """Whether the process may be in a bad state after this failure."""
+
+    is_of_machine: bool = False
+    """Whether a fault of the machine is the reason, which says nothing about the trial."""
 
 
 class PeerLost(Exception):
@@ -97,9 +101,19 @@ class Runner:
             return Answer(self._last_record(), str(error))
         except PeerLost:
             raise
+        except torch.OutOfMemoryError as error:
+            self._name = ""
+            return Answer(self._last_record(), self._describe_too_large(order, error), renew=True)
         except Exception as error:
             self._name = ""
-            return Answer(self._last_record(), f"{type(error).__name__}: {error}".splitlines()[0], renew=True)
+            fault = machine_fault(error)
+            return Answer(self._last_record(), fault or describe(error), renew=True, is_of_machine=bool(fault))
+
+    def _describe_too_large(self, order: Order, error: torch.OutOfMemoryError) -> str:
+        batch_size = with_settings(order.study, order.trial.settings).classifier.batch_size
+        peak = self._memory.mib()
+        had = "" if peak is None else f" after a peak of {peak:.0f} MiB"
+        return f"the GPU's memory is too small for classifier.batch_size {batch_size}{had} ({describe(error)})"
 
     def _last_record(self) -> Record:
         return self._records[-1] if self._records else {}

@@ -16,7 +16,7 @@ from dabo_ray.trials import LEARNED, Phase, Trial
 BEFORE_FINAL = (Phase.BASELINES, Phase.SEARCH)
 
 GIVE_UP_AFTER = 3
-"""So many failures with nothing else ended mean that the fault lies in the study, not in a trial."""
+"""So many failures with nothing else ended mean that the fault lies in the study, or in the machine, not in a trial."""
 
 
 class NoTrial(Enum):
@@ -56,10 +56,10 @@ class Phases:
         """
         if self.is_done:
             return NoTrial.DONE
-        if self.failure_reason:
+        if self.failure_reason or self.machine_fault:
             return NoTrial.WAIT
         if self._states.unfinished:
-            return self._states.unfinished.pop(0)
+            return self._states.unfinished[0]
         for phase, create in ((Phase.BASELINES, self._next_baseline), (Phase.SEARCH, self._next_search)):
             if self._has_more(phase):
                 limit = self._budget.limit_reached(self._expected(phase), self._reserve(phase))
@@ -146,6 +146,13 @@ class Phases:
         if stored.number is not None:
             self._search.trial_ended(stored)
 
+    def trial_left(self, stored: StoredTrial) -> None:
+        """Takes in that a trial is left to the next driver."""
+        self._budget.end(stored.result.trial)
+        self._states.leave(stored)
+        if stored.number is not None:
+            self._search.trial_left(stored)
+
     def planned(self, phase: Phase) -> int:
         """Trials of a phase, as far as is known; there may be fewer when trials fail or the budget ends."""
         return len(self._states.issued[phase]) if self.is_closed(phase) else self._planned_whole(phase)
@@ -161,7 +168,7 @@ class Phases:
     def _final_is_known(self) -> bool:
         """Whether all before the final phase has ended."""
         return not any(
-            self._has_more(phase) or len(self._states.ended[phase]) < self.planned(phase) for phase in BEFORE_FINAL
+            self._has_more(phase) or self._states.num_over(phase) < self.planned(phase) for phase in BEFORE_FINAL
         )
 
     def final_trials(self) -> list[Trial]:
@@ -175,11 +182,19 @@ class Phases:
         return self._states.reason_if_all_failed(at_least=min(GIVE_UP_AFTER, first))
 
     @property
+    def machine_fault(self) -> str:
+        """Which fault of the machine stops every trial, so that the study has to wait; empty if none does."""
+        return self._states.reason_if_left(in_a_row=GIVE_UP_AFTER)
+
+    @property
     def is_done(self) -> bool:
-        """Whether nothing runs and nothing is left to run: all that was planned has ended, or the study is given up."""
+        """Whether nothing runs and nothing is left to run: all that was planned has ended, or the study is given up.
+
+        What a fault of the machine has stopped is left to the next driver.
+        """
         if self._states.running:
             return False
-        if self.failure_reason:
+        if self.failure_reason or self.machine_fault:
             return True
         if not self._final_is_known or self._states.unfinished:
             return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dabo_ray.config.addresses import database_url
@@ -70,6 +71,8 @@ class Plan:
         stored = self._phases.next()
         if isinstance(stored, NoTrial):
             return stored
+        if stored.result.reason:
+            self._store.leave(stored, replace(stored.result, reason=""))
         trial = self._states.start(stored)
         self.budget.begin(trial)
         return trial
@@ -113,7 +116,7 @@ class Plan:
 
     def finish(self, name: str, outcome: Outcome, metrics: Mapping[str, float], reason: str = "") -> TrialResult:
         """Ends a running trial for good. One that is complete but has no accuracy has failed."""
-        stored = self._states.running.pop(name)
+        stored = self._states.running[name]
         trial = stored.result.trial
         finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
         objective = "test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy"
@@ -128,12 +131,49 @@ class Plan:
         value = finite[objective] if outcome is Outcome.COMPLETE else None
         result = TrialResult(trial=trial, outcome=outcome, reason=reason, metrics=finite)
         self._store.finish(stored, result, value)
+        # Not before: it still runs if the store could not take its end.
+        del self._states.running[name]
         self.budget.note(trial, finite)
         if SUSPENDED in stored.notes and outcome is Outcome.PRUNED:
             self._suspend(stored)
         else:
             self._phases.trial_ended(stored)
         return result
+
+    def take_back(self, name: str) -> None:
+        """Puts a running trial back, to be issued again, before all others, and to go on from its checkpoint."""
+        self._states.unfinished.append(self._states.running.pop(name))
+
+    @property
+    def running(self) -> list[str]:
+        """Names of the running trials."""
+        return list(self._states.running)
+
+    def leave(self, name: str, metrics: Mapping[str, float], reason: str) -> TrialResult:
+        """Leaves a running trial to the next driver, since a fault of the machine stops it here.
+
+        Args:
+            name: of the trial.
+            metrics: of its last epoch.
+            reason: the fault, and what to do about it.
+        """
+        stored = self._states.running[name]
+        finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
+        self._store.leave(stored, replace(stored.result, metrics=finite, reason=reason))
+        self.budget.note(stored.result.trial, finite)
+        del self._states.running[name]
+        self._phases.trial_left(stored)
+        return stored.result
+
+    @property
+    def left(self) -> list[TrialResult]:
+        """Trials that this driver has left to the next one, each with its reason."""
+        return [stored.result for stored in self._states.left.values()]
+
+    @property
+    def machine_fault(self) -> str:
+        """See `Phases.machine_fault`."""
+        return self._phases.machine_fault
 
     def _suspend(self, stored: StoredTrial) -> None:
         self.budget.end(stored.result.trial)

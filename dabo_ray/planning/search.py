@@ -136,6 +136,12 @@ class SearchPhase:
         else:
             self._not_repeated += candidate.repeats - len(candidate.results)
 
+    def trial_left(self, stored: StoredTrial) -> None:
+        """Takes in that a trial is left to the next driver, and its candidate's other seeds with it."""
+        assert stored.number is not None
+        candidate = self._candidates[stored.number]
+        self._not_repeated += candidate.repeats - len(candidate.results) - 1
+
     def best(self, top: int) -> list[TrialResult]:
         """The first trials of the best candidates, the most accurate first.
 

@@ -10,13 +10,16 @@ from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 
 class TrialStates:
-    """Where each trial of a study stands; every issued one is in exactly one of the four other places."""
+    """Where each trial of a study stands; every issued one is in exactly one of the five other places."""
 
     def __init__(self) -> None:
         self.issued: dict[Phase, dict[str, Trial]] = {phase: {} for phase in Phase}
         self.running: dict[str, StoredTrial] = {}
         self.unfinished: list[StoredTrial] = []
-        """Issued by an earlier driver, which did not see their end."""
+        """Issued by an earlier driver, which did not see their end, or taken back to be tried again."""
+        self.left: dict[str, StoredTrial] = {}
+        """Stopped by a fault of the machine, and left to the next driver."""
+        self._left_in_a_row = 0
         self.suspended: dict[str, StoredTrial] = {}
         """Ended by the budget; they go on if there is more of it."""
         self.ended: dict[Phase, dict[str, TrialResult]] = {phase: {} for phase in Phase}
@@ -29,12 +32,27 @@ class TrialStates:
     def start(self, stored: StoredTrial) -> Trial:
         """Notes that a trial runs."""
         trial = stored.result.trial
+        self.unfinished = [other for other in self.unfinished if other is not stored]
         self.issue(trial)
         self.running[trial.name] = stored
         return trial
 
+    def leave(self, stored: StoredTrial) -> None:
+        """Notes that this driver does not go on with a trial."""
+        self.left[stored.result.trial.name] = stored
+        self._left_in_a_row += 1
+
+    def reason_if_left(self, in_a_row: int) -> str:
+        """Which fault of the machine stopped the last trials, if it was so many; empty otherwise."""
+        return [*self.left.values()][-1].result.reason if self._left_in_a_row >= in_a_row else ""
+
+    def num_over(self, phase: Phase) -> int:
+        """Trials of a phase that this driver has nothing to do with any more."""
+        return len(self.ended[phase]) + sum(stored.result.trial.phase is phase for stored in self.left.values())
+
     def end(self, result: TrialResult) -> None:
         """Notes the end of a trial for good."""
+        self._left_in_a_row = 0
         self.ended[result.trial.phase][result.trial.name] = result
 
     def runs_before_final(self) -> bool:
@@ -64,7 +82,7 @@ class TrialStates:
             for result in (*self._all_ended(), *suspended)
             if result.trial.phase is not Phase.FINAL or result.trial.name in final_trials
         ]
-        running = [stored.result for stored in (*self.running.values(), *self.unfinished)]
+        running = [stored.result for stored in (*self.running.values(), *self.unfinished, *self.left.values())]
         return [
             replace(result, trial=final_trials.get(result.trial.name, result.trial)) for result in [*kept, *running]
         ]

@@ -164,6 +164,12 @@ class TrialStore:
         self._storage.set_trial_state_values(stored.id, STATES[result.outcome], values)
         stored.result = result
 
+    def leave(self, stored: StoredTrial, result: TrialResult) -> None:
+        """Keeps how a running trial stands that is left to the next driver, and why; no reason once it goes on."""
+        self._storage.set_trial_user_attr(stored.id, "metrics", dict(result.metrics))
+        self._storage.set_trial_user_attr(stored.id, "reason", result.reason)
+        stored.result = result
+
     def closed_phases(self) -> dict[Phase, str]:
         """Phases that the budget, as it is now, has ended early, and in which words."""
         closed = {phase: self.fact(f"closed/{phase}") for phase in Phase}

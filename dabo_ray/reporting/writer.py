@@ -73,6 +73,7 @@ def write_report(
         trials=(trials := choosing_trials(results)),
         setting_keys=sorted({key for result in trials for key in result.trial.settings}),
         failures=[result for result in results if result.outcome is Outcome.FAIL],
+        left=[result for result in results if result.outcome is Outcome.RUNNING and result.reason],
         unreadable=unreadable,
         outcomes=[str(outcome) for outcome in Outcome],
         outcome_words={outcome: str(outcome).lower() for outcome in Outcome} | {Outcome.FAIL: "failed"},

@@ -29,8 +29,9 @@ RUN_STATUS: Mapping[Outcome, RunStatus] = {
     Outcome.COMPLETE: "FINISHED",
     Outcome.PRUNED: "KILLED",
     Outcome.FAIL: "FAILED",
+    Outcome.RUNNING: "KILLED",
 }
-# Outcome of a trial that its study did not wait for; a resumed study goes on with it.
+# Outcome of a trial that its study did not wait for, or left; a resumed study goes on with it.
 INTERRUPTED = "INTERRUPTED"
 ROLES = ("train", "outer", "select", "test")
 """What images are used for; a data set of its own in MLflow each."""
@@ -109,15 +110,16 @@ class StudyRuns:
             run.has_augmenter = True
 
     def end_trial(self, result: TrialResult, at_ms: int) -> None:
-        """End the trial's run with its outcome, unless it has ended so before."""
+        """End the trial's run with its outcome, unless it has ended so before; a running trial was interrupted."""
         run = self._run_of(result.trial, at_ms)
-        if run.outcome != result.outcome:
+        outcome = INTERRUPTED if result.outcome is Outcome.RUNNING else str(result.outcome)
+        if run.outcome != outcome:
             if result.reason or run.outcome == INTERRUPTED:
                 # The note is what the page of a run begins with.
-                note = f"**{result.outcome}**: {result.reason}" if result.reason else ""
+                note = f"**{outcome}**: {result.reason}" if result.reason else ""
                 self.store.log_tags(run.run_id, {"dabo_ray.reason": result.reason, "mlflow.note.content": note})
             self.store.client.set_terminated(run.run_id, RUN_STATUS[result.outcome], at_ms)
-            self.store.log_tags(run.run_id, {"dabo_ray.outcome": result.outcome})
+            self.store.log_tags(run.run_id, {"dabo_ray.outcome": outcome})
         del self._trials[result.trial.name]
 
     def log_summary(self, summary: Mapping[str, Any], at_ms: int) -> None:

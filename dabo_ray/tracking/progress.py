@@ -20,7 +20,13 @@ from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 SECONDS_BETWEEN_HEARTBEATS = 30.0
 NUM_EPOCHS_FOR_AN_ESTIMATE = 5
-OUTCOME_STYLES = {Outcome.COMPLETE: "green", Outcome.PRUNED: "yellow", Outcome.FAIL: "bold red"}
+OUTCOMES = {
+    Outcome.COMPLETE: ("done", "green"),
+    Outcome.PRUNED: ("pruned", "yellow"),
+    Outcome.FAIL: ("failed", "bold red"),
+    Outcome.RUNNING: ("left", "bold red"),
+}
+"""How a trial ended -> word and style; one that ended as running is left to the next start."""
 
 
 class Progress:
@@ -99,7 +105,8 @@ class Progress:
             running = self._running.pop(result.trial.name, None)
             self._count(result)
             seconds = self._clock() - running.since if running else None
-            self._line(self._describe_end(result, seconds), only_plain=result.outcome is not Outcome.FAIL)
+            is_wrong = result.outcome in (Outcome.FAIL, Outcome.RUNNING)
+            self._line(self._describe_end(result, seconds), only_plain=not is_wrong)
 
     def tick(self) -> None:
         """Print a heartbeat if no line was printed for a while; called by a thread when the output is no terminal."""
@@ -139,13 +146,13 @@ class Progress:
     def _describe_counts(self, phase: Phase) -> Text:
         num_running = sum(entry.trial.phase is phase for entry in self._running.values())
         counts = [(num_running, "running", "cyan")] + [
-            (self._ended[phase][outcome], word, OUTCOME_STYLES[outcome])
-            for outcome, word in ((Outcome.COMPLETE, "done"), (Outcome.PRUNED, "pruned"), (Outcome.FAIL, "failed"))
+            (self._ended[phase][outcome], word, style) for outcome, (word, style) in OUTCOMES.items()
         ]
         return Text(", ").join(Text(f"{count} {word}", style=style) for count, word, style in counts if count)
 
     def _describe_end(self, result: TrialResult, seconds: float | None) -> str:
-        trial, parts = result.trial, [self._counter(), result.trial.name, str(result.outcome)]
+        trial, outcome = result.trial, "LEFT" if result.outcome is Outcome.RUNNING else str(result.outcome)
+        parts = [self._counter(), trial.name, outcome]
         for name in ("select", "test"):
             if f"{name}_accuracy" in result.metrics:
                 parts.append(f"{name} {result.metrics[f'{name}_accuracy']:.1f} %")

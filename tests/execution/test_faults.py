@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -164,6 +165,43 @@ def test_a_fault_that_hits_every_trial_ends_the_study(study_command, tmp_path):
     parent, children = command.mlflow_runs()
     assert parent.info.status == "FAILED"
     assert set(map(tuple, children.values())) == {("FAILED",)}
+
+
+def test_memory_pressure(study_command, tmp_path, monkeypatch):
+    """Ray ends every process of a trial, as it does on a machine whose memory others have taken."""
+    command = study_command(tmp_path, *OVERRIDES)
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
+    stopped = command.run()
+    assert stopped.returncode == 1, stopped.stderr
+    assert "Traceback" not in stopped.stdout + stopped.stderr
+    words = " ".join(stopped.stdout.split())
+    assert re.search(r"stopped by a fault of the machine.* had [\d.]+GB of [\d.]+GB in use", words)
+    assert "lower resources.concurrent_trials or classifier.batch_size" in words
+    assert "go on with: python -m dabo_ray.study tiny.yaml --resume" in words
+    assert (command.results / "report.html").exists()
+    assert set(optuna_states(command.results / "plan.db")) == {"RUNNING"}, "a verdict on a setting"
+    monkeypatch.delenv("RAY_memory_usage_threshold")
+    again = command.run("--resume")
+    assert again.returncode == 0, again.stderr
+    check_finished(command)
+
+
+def test_a_folder_that_cannot_be_written_to_in_the_final_phase(study_command, tmp_path):
+    command = study_command(tmp_path, *OVERRIDES)
+    gone = command.results / "trials" / "final-none-seed-0"
+    gone.parent.mkdir(parents=True)
+    # Where nobody can make a file, not even root.
+    gone.symlink_to("/proc/sys")
+    stopped = command.run()
+    assert stopped.returncode == 1, stopped.stderr
+    words = " ".join(stopped.stdout.split())
+    assert "1 trial(s) were stopped by a fault of the machine, not of a setting: a file is gone (FileNotFound" in words
+    assert "remove" not in words and "--resume" in words
+    assert optuna_states(command.results / "plan.db") == {"COMPLETE": len(TRIALS) - 1, "RUNNING": 1}
+    gone.unlink()
+    again = command.run("--resume")
+    assert again.returncode == 0, again.stderr
+    check_finished(command)
 
 
 def test_a_wrong_setting_names_itself_before_anything_is_written(study_command, tmp_path):

@@ -170,6 +170,28 @@ def test_an_epoch_that_was_heard_before_is_passed_over(make_study, tmp_path):
     assert witness.ended["baseline-none"].outcome is Outcome.COMPLETE
 
 
+def test_a_fault_of_the_machine_is_tried_again_and_then_left(make_study, tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(tune.time, "monotonic", lambda: clock[0])
+    witness = Witness()
+    execution = tune.StudyExecution(Plan(make_study(), "sqlite://"), tmp_path, [witness])
+    for number in range(1 + tune.RETRIES):
+        assert isinstance(execution.suggest(f"t{number}"), dict)
+        execution.epoch_ended(f"t{number}", {"epoch": 1.0, "select_accuracy": 50.0})
+        execution.trial_ended(f"t{number}", Outcome.RUNNING, "a disk is full")
+        if number < tune.RETRIES:
+            assert execution.suggest("soon") is None
+            assert not witness.ended
+        clock[0] += tune.SECONDS_BEFORE_RETRY
+    assert witness.started == ["baseline-none"] * (1 + tune.RETRIES)
+    assert len(witness.records["baseline-none"]) == 1, "what was heard before is not told again"
+    result = witness.ended["baseline-none"]
+    assert (result.outcome, result.reason, result.metrics["epoch"]) == (Outcome.RUNNING, "a disk is full", 1.0)
+    assert execution.plan.left == [result]
+    assert isinstance(execution.suggest("next"), dict)
+    assert witness.started[-1] == "search-0000"
+
+
 # With Ray
 
 ONE_AT_A_TIME = "resources.concurrent_trials=1"
