@@ -57,9 +57,12 @@ EXPORTED = ("augment.transform", "augment.pictures", "augment.moving")
 OWNED_BY: dict[str, set[str]] = {
     "ray": {"execution", "benchmarks.ray_loader"},
     "optuna": {"planning", "analysis.importance"},
-    "sqlalchemy": {"planning.trial_store"},
+    "sqlalchemy": {"planning.trial_store", "tracking.mlflow_database"},
     # A model of MLflow is loaded by running a file that imports it.
-    "mlflow": {"tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models", "tracking.augmenter_model"},
+    "mlflow": {
+        *("tracking.mlflow_database", "tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models"),
+        "tracking.augmenter_model",
+    },
     "psutil": {"tracking.machine", "execution.cluster"},
     "triton": {"bilevel.double_backward.batch_norm_kernels"},
     "filelock": {"storage.lock"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,8 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Removes what writers of `path` left behind that were killed; for those who hold the lock of `path`."""
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
+    # SQLite keeps a journal beside a file that it writes.
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
         left.unlink(missing_ok=True)
 
 

@@ -16,6 +16,8 @@ logger = logging.getLogger("dabo_ray")
 
 SECONDS_BETWEEN_TRIES = 15.0
 SECONDS_OF_PATIENCE_AT_CLOSE = 5.0
+MAX_REASON = 400
+"""Letters that are shown of an error."""
 
 
 class Delivery:
@@ -35,6 +37,7 @@ class Delivery:
         self._address = address
         self._answers = answers
         self._lost: list[str] = []
+        self._reason = ""
         self._num_done = 0
         self._warned = False
         self._closing = threading.Event()
@@ -72,7 +75,7 @@ class Delivery:
         while (record := self._records.get()) is not None:
             if not self._deliver(record):
                 waiting = 1 + sum(1 for _ in iter(self._records.get, None))
-                self._lost.append(f"{waiting} records, from {record.what} on: the store did not answer")
+                self._lost.append(f"{waiting} records, from {record.what} on: no answer ({self._reason})")
                 return
             self._num_done += 1
 
@@ -84,12 +87,12 @@ class Delivery:
                 record.call()
                 return True
             except Exception as error:
-                reason = redact(" ".join(str(error).split()))[:200] or type(error).__name__
-            self._warn_once(record.what, reason)
+                self._reason = redact(" ".join(str(error).split()))[:MAX_REASON] or type(error).__name__
+            self._warn_once(record.what)
             if self._answers():
                 refusals += 1
                 if refusals == 2:
-                    self._lost.append(f"{record.what}: {reason}")
+                    self._lost.append(f"{record.what}: {self._reason}")
                     return True
             elif not self._closing.wait(SECONDS_BETWEEN_TRIES):
                 continue
@@ -99,14 +102,14 @@ class Delivery:
                 last_try = min(last_try, time.monotonic() + SECONDS_OF_PATIENCE_AT_CLOSE)
                 time.sleep(1)
 
-    def _warn_once(self, what: str, reason: str) -> None:
+    def _warn_once(self, what: str) -> None:
         if not self._warned:
             self._warned = True
             logger.warning(
                 "MLflow at %s: could not log %s (%s). The study goes on; what is not logged is tried again.",
                 redact(self._address),
                 what,
-                reason,
+                self._reason,
             )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dabo_ray.config.addresses import redact
-from dabo_ray.storage.lock import locked
+from dabo_ray.tracking.mlflow_database import prepare
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,12 +42,9 @@ class MlflowStore:
         if not self.verbose:
             for name in ("mlflow", "alembic", "sqlalchemy.engine", "urllib3.connectionpool"):
                 logging.getLogger(name).setLevel(logging.ERROR)
-        if (database := _sqlite_file(self.uri)) is None:
-            return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-        database.parent.mkdir(parents=True, exist_ok=True)
-        # MLflow makes its tables here; of two studies that begin at once one would find them half made, and fail.
-        with locked(database.with_name(f"{database.name}.lock")):
-            return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        if (database := _sqlite_file(self.uri)) is not None:
+            prepare(database)
+        return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     @cached_property
     def experiment_id(self) -> str:
