@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # Optuna and torch, behind them, take seconds to import; a wrong folder is told at once.
     from dabo_ray.planning.plan import read_results
+    from dabo_ray.reporting.use_this import use_this
     from dabo_ray.reporting.writer import write_report
 
     try:
@@ -55,15 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"{folder}: the study cannot be read. {error}", file=sys.stderr)
         return ExitCode.BAD_INPUT
-    report = write_report(
-        folder,
-        study,
-        question=leading_comment(files.study_file.read_text(encoding="utf-8")),
-        results=results,
-        summary=summarize(
-            study.study, results, earlier.get("wall_seconds"), provenance, budget=earlier.get("budget", "")
-        ),
-    )
+    summary = summarize(study.study, results, earlier.get("wall_seconds"), provenance, budget=earlier.get("budget", ""))
+    summary["use_this"] = use_this(folder, study, results, summary["arms"])
+    question = leading_comment(files.study_file.read_text(encoding="utf-8"))
+    report = write_report(folder, study, question=question, results=results, summary=summary)
     print(report)
     return ExitCode.DONE
 

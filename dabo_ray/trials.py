@@ -64,6 +64,12 @@ class Trial:
     """In the final phase: the trial of an earlier phase whose setting this repeats; of a frozen one, the final trial
     that learned its distribution."""
 
+    @property
+    def seed_index(self) -> int:
+        """Place of its seed among those of the final phase, counted from 0, as its name says; 0 in other phases."""
+        _, found, index = self.name.partition("-seed-")
+        return int(index.partition("-")[0]) if found else 0
+
     def to_dict(self) -> dict[str, Any]:
         """The trial as JSON values; `from_dict` reads it back."""
         return asdict(self)

@@ -84,7 +84,7 @@ OWNED_BY: dict[str, set[str]] = {
     "PIL": {*EXPORTED, "data", "tracking.mlflow_runs", "benchmarks"},
     "scipy": {"analysis.statistics", "data.folders"},
     "sklearn": {"data.sources"},
-    "torchvision": {*EXPORTED, "models.imagenet", "prepare", "benchmarks"},
+    "torchvision": {*EXPORTED, "augment.fixed_transform", "models.imagenet", "prepare", "benchmarks"},
     "numpy": {*EXPORTED[:2], "analysis", "data", "execution.worker", "reporting", "tracking", "benchmarks"},
     "torch": {
         *(

@@ -94,7 +94,8 @@ def test_the_trials_leave_records_and_pictures(finished):
         folder = command.results / "trials" / name
         assert [record["epoch"] for record in json.loads((folder / "records.json").read_text())] == [1, 2]
         # A frozen trial augments with what another one learned and drew.
-        assert (folder / "samples.png").exists() == ("none" not in name and "frozen" not in name)
+        has_network = "none" not in name and "frozen" not in name
+        assert (folder / "samples.png").exists() == (folder / "augmenter.safetensors").exists() == has_network
         assert not list(folder.glob("*.pt"))
 
 

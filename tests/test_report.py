@@ -397,6 +397,7 @@ def command(tmp_path, monkeypatch):
     study = Study(tmp_path / "digits").choose().conclude()
     (study.folder / "study.yaml").write_text(
         "# Question: does it help?\nstudy: digits\ndata: {name: digits, shift: {rotation: 45}}\n"
+        "baselines: [none, flip_crop, affine, random_augmenter]\n"
     )
     (study.folder / "plan.db").touch()
     plan = types.ModuleType("dabo_ray.planning.plan")

@@ -60,7 +60,7 @@ def learned_seeds(results: Sequence[TrialResult]) -> list[LearnedSeed]:
     return [
         _beside(member, [other for other in members if other is not member])
         for _, members in sorted(arms.items())
-        for member in sorted(members, key=lambda each: each.trial.seed)
+        for member in sorted(members, key=lambda each: (each.trial.seed_index, each.trial.seed))
     ]
 
 

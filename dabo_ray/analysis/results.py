@@ -65,9 +65,11 @@ def summarize(
         `arms`: what the final phase scored on test, best mean first. A seed counts when it is complete and has a test
         accuracy, so an arm may have fewer seeds than planned, and an arm without any is left out. Each has `name`,
         `method`, `settings`, `seeds`, `test_accuracy` (`mean`, `ci95`: half the width of the t-interval, `values` in
-        the order of the seeds), `select_accuracy` of the trial it repeats, mean `seconds` of training, and
-        `cost_ratio`: these over those of the arm `none`;
+        the order of the seeds), `select_accuracy` of the trial it repeats, mean `seconds` of training,
+        `cost_ratio`: these over those of the arm `none`, and `use_ratio`: the same without what learning the
+        augmentation of a frozen arm took; `trials`, `seeds` and `values` are in the order of the seeds' numbers;
         `best`: the name of the first arm, None before any final trial is complete;
+        `use_this`: the recommendation, see `reporting.use_this`, by who knows the study's file and folder, else None;
         `comparisons`: see `statistics.Comparison`;
         `learned_seeds`: how the learning of each seed ended, see `convergence.LearnedSeed`;
         `training_seconds`: time that the trials of each phase trained, together;
@@ -85,6 +87,7 @@ def summarize(
         "phases": _phases(results),
         "arms": arms,
         "best": arms[0]["name"] if arms else None,
+        "use_this": None,
         "comparisons": [{**asdict(comparison), "verdict": str(comparison.verdict)} for comparison in comparisons],
         "learned_seeds": [asdict(seed) for seed in learned_seeds(results)],
         "training_seconds": _training_seconds(results),
@@ -124,14 +127,17 @@ def _arms(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
 def _arm(
     name: str, members: Sequence[TrialResult], by_name: Mapping[str, TrialResult], basis_seconds: float | None
 ) -> dict[str, Any]:
-    members = sorted(members, key=lambda member: member.trial.seed)
+    members = sorted(members, key=lambda member: (member.trial.seed_index, member.trial.seed))
     trial = members[0].trial
     accuracies = [member.metrics["test_accuracy"] for member in members]
     seconds = _mean_seconds(members)
+    learning = [metric(member, "learning_seconds") or 0.0 for member in members]
+    use_seconds = None if seconds is None else seconds - float(np.mean(learning))
     return {
         "name": name,
         "method": trial.method,
         "settings": dict(trial.settings),
+        "trials": [member.trial.name for member in members],
         "seeds": [member.trial.seed for member in members],
         "test_accuracy": {
             "mean": float(np.mean(accuracies)),
@@ -141,6 +147,7 @@ def _arm(
         "select_accuracy": _select_accuracy(trial, by_name),
         "seconds": seconds,
         "cost_ratio": seconds / basis_seconds if seconds is not None and basis_seconds else None,
+        "use_ratio": use_seconds / basis_seconds if use_seconds is not None and basis_seconds else None,
     }
 
 

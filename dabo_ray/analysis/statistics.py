@@ -97,6 +97,19 @@ def compare(arms: Sequence[Mapping[str, Any]]) -> list[Comparison]:
     return _corrected(learned, BEST_BASELINE, baselines) + _corrected(others, BASIS_ARM, basis)
 
 
+def worse_than_another(arms: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Of every arm the p-value for being worse than some other arm, corrected like those of `compare`.
+
+    The best arm is not known, so an arm counts as worse than the best if it is worse than any (Bonferroni, Hsu 1984),
+    and over the arms Holm's method holds. It is 1 where there is no other arm, or where so few seeds say nothing.
+    """
+    p_values = []
+    for arm in arms:
+        differences = [_paired(arm, other) for other in arms if other is not arm]
+        p_values.append(min(1.0, 2 * _p_worse(differences)) if differences else 1.0)
+    return dict(zip((arm["name"] for arm in arms), holm(p_values), strict=True))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p-values corrected for their number, so that one error among all is as rare as asked (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")

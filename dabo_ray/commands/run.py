@@ -26,6 +26,7 @@ from dabo_ray.faults import machine_fault
 from dabo_ray.planning.plan import Plan
 from dabo_ray.planning.resume import flat
 from dabo_ray.reporting.arms_table import print_arms
+from dabo_ray.reporting.use_this import use_this
 from dabo_ray.reporting.writer import write_report
 from dabo_ray.storage.layout import StudyFolder
 from dabo_ray.tracking.mlflow import Tracker
@@ -144,6 +145,7 @@ class Driver:
         results = self.plan.results()
         wall_seconds, note = self.plan.wall_seconds, self.plan.budget_note
         self.summary = summarize(self.study.study, results, wall_seconds, self.provenance, budget=note)
+        self.summary["use_this"] = use_this(self.folder, self.study, results, self.summary["arms"])
         write_results(self.folder, results)
         write_summary(self.folder, self.summary)
         write_report(

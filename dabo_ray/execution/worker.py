@@ -11,8 +11,10 @@ import numpy as np
 import torch
 
 from dabo_ray.assembly import make_study_pools, make_training
+from dabo_ray.assembly.augmentation import LEARNING, RANDOM
 from dabo_ray.augment import export
 from dabo_ray.augment.augmenter import Augmenter
+from dabo_ray.augment.frozen import FrozenAugmenter
 from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.finite import Diverged
 from dabo_ray.bilevel.training import Record, Training
@@ -129,8 +131,8 @@ class Runner:
                 save_checkpoint(folder, self._training.state_dict(), records)
             # What could not be saved does not count: a process that goes on from the checkpoint has never seen it.
             self._records = records
-        if order.epoch == order.trial.epochs and self.workers.rank == 0 and self._training.learner:
-            _keep_what_was_learned(self._training, self._training.learner.augmenter, order, folder)
+        if order.epoch == order.trial.epochs and self.workers.rank == 0:
+            _keep_the_network(self._training, order, folder)
         return self._records[order.epoch - 1]
 
     def _begin(self, order: Order, folder: TrialFolder) -> None:
@@ -175,8 +177,13 @@ class Runner:
         return record | costs
 
 
-def _keep_what_was_learned(training: Training, augmenter: Augmenter, order: Order, folder: TrialFolder) -> None:
-    """Writes the augmenter and its picture, unless an earlier process did."""
+def _keep_the_network(training: Training, order: Order, folder: TrialFolder) -> None:
+    """Writes the augmenter that is the trial's own, learned or not, and its picture, unless an earlier process did."""
+    augmentation = training.augmentation
+    augmenter = augmentation.augmenter if isinstance(augmentation, FrozenAugmenter) else augmentation
+    # That of a frozen trial, or of a file, is kept where it comes from.
+    if not isinstance(augmenter, Augmenter) or order.trial.method not in (*LEARNING, RANDOM):
+        return
     if not folder.augmenter.exists():
         study, trial = order.study, order.trial
         origin = {"study": study.study, "trial": trial.name, "data": study.data.name, "seed": trial.seed}

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
 
 from dabo_ray.reporting.terminal_table import Justify, make_table, print_table
 
@@ -25,6 +27,23 @@ def print_arms(summary: Mapping[str, Any], console: Console) -> None:
     for seed in summary["learned_seeds"]:
         if seed["warning"]:
             console.print(seed["warning"], markup=False)
+    if found := summary["use_this"]:
+        _print_use(found, console)
+
+
+def _print_use(found: Mapping[str, str], console: Console) -> None:
+    """The recommendation in a box, and below it the code, which is copied as it stands."""
+    words = [f"{found['what']}.", found["certainty"]]
+    if not found["code"]:
+        words.append("Without its weights there is nothing to take along; a study that is run anew keeps them.")
+    text = Text("\n".join(words))
+    console.print()
+    console.print(Panel(text, title=Text(f"Use this: {found['arm']}"), title_align="left", expand=False))
+    if found["file"]:
+        console.print(f"File: {found['file']}", markup=False, soft_wrap=True)
+    if found["code"]:
+        console.print("In a training script:\n", markup=False)
+        console.print(found["code"], markup=False, soft_wrap=True)
 
 
 def _cells(arm: Mapping[str, Any], plus_minus: str) -> list[str]:

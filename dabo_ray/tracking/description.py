@@ -23,12 +23,12 @@ def links(pages: Mapping[str, str]) -> str:
 
 
 def markdown(question: str, summary: Mapping[str, Any], pages: Mapping[str, str], study_dir: Path) -> str:
-    """Answer, links, question, arms and comparisons of a study, and where its report is.
+    """Answer, links, recommendation, question, arms and comparisons of a study, and where its report is.
 
     The answer and the links come first, because MLflow shows no more than the first lines unless it is asked to.
     """
     answer = f"**{plain(summary['answer'])}**"
-    parts = [answer, links(pages), question.strip(), _arms(summary), _comparisons(summary)]
+    parts = [answer, links(pages), _use(summary["use_this"]), question.strip(), _arms(summary), _comparisons(summary)]
     parts += [plain(seed["warning"]) for seed in summary["learned_seeds"] if seed["warning"]]
     if summary["budget"]:
         parts.append(f"Ended early by its budget: {plain(summary['budget'])}.")
@@ -41,6 +41,14 @@ def markdown(question: str, summary: Mapping[str, Any], pages: Mapping[str, str]
     )
     parts.append("A trial that failed or was pruned says why in its own description.")
     return "\n\n".join(part for part in parts if part)
+
+
+def _use(found: Mapping[str, str] | None) -> str:
+    """The recommended arm, how sure it is, and the code, as a block."""
+    if found is None:
+        return ""
+    words = f"**Use this: {plain(found['arm'])}.** {plain(found['what'])}. {plain(found['certainty'])}"
+    return f"{words}\n\n```python\n{found['code']}\n```" if found["code"] else words
 
 
 def _arms(summary: Mapping[str, Any]) -> str:

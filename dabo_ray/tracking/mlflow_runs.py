@@ -129,6 +129,7 @@ class StudyRuns:
             "mlflow.note.content": markdown(self.description, summary, pages, self.store.study_dir),
             "dabo_ray.answer": summary["answer"],
             "dabo_ray.verdict": summary["verdict"] or "",
+            "dabo_ray.recommended": summary["use_this"]["arm"] if summary["use_this"] else "",
         }
         self.store.log_metrics(self._parent_id, {0: headline_metrics(summary)}, at_ms)
         self.store.log_tags(self._parent_id, tags)

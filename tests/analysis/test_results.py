@@ -32,7 +32,7 @@ def final(arm, seed, test_accuracy, seconds, **rest):
 
 
 # Programs read summary.json: a key may be added, and never go or change its name.
-KEYS = ["study", "answer", "verdict", "phases", "arms", "best", "comparisons"]
+KEYS = ["study", "answer", "verdict", "phases", "arms", "best", "use_this", "comparisons"]
 KEYS += ["learned_seeds", "training_seconds", "budget", "wall_seconds", "provenance"]
 COMPARISON_KEYS = ["arm", "against", "reference", "seeds", "difference", "low", "high", "p", "verdict"]
 
@@ -58,11 +58,13 @@ def test_summary_of_a_finished_study():
         "name": "learned-1",
         "method": "learned",
         "settings": settings,
+        "trials": ["final-learned-1-seed-11", "final-learned-1-seed-12"],
         "seeds": [11, 12],
         "test_accuracy": {"mean": 91.0, "ci95": pytest.approx(half_width), "values": [90.0, 92.0]},
         "select_accuracy": 94.0,
         "seconds": 36.0,
         "cost_ratio": 3.0,
+        "use_ratio": 3.0,
     }
     assert [arm["name"] for arm in summary["arms"]] == ["learned-1", "none"]
     assert summary["arms"][1]["cost_ratio"] == 1.0

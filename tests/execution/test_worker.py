@@ -247,7 +247,7 @@ def test_the_picture_shows_the_base_too(order, monkeypatch):
     training = make_training(study, trial, pools)
     assert training.learner is not None
     still = training.learner.augmenter
-    monkeypatch.setattr(still, "transform", lambda images, *drawn: images)
+    monkeypatch.setattr(still, "change", lambda images, decided: images)
     seen: list[Any] = []
     monkeypatch.setattr(worker, "sample_grid", lambda *arguments: seen.extend(arguments))
     worker.draw_samples(still, training, Path("unused"))

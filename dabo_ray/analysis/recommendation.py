@@ -1,0 +1,82 @@
+"""Which arm to use: the cheapest of those that cannot be told from the best, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dabo_ray.analysis.statistics import ALPHA, BASIS_ARM, worse_than_another
+from dabo_ray.analysis.verdict import p_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation:
+    """An arm of a study."""
+
+    arm: str
+    certainty: str
+    """How sure it is, in a sentence."""
+
+
+def recommend(arms: Sequence[Mapping[str, Any]]) -> Recommendation | None:
+    """The arm to use; None without any.
+
+    Of the arms that are not found worse than another one it is the cheapest to train with from now on: what it took to
+    learn an augmentation that is in a file is spent. `none` is the cheapest of all, whatever the clock says.
+
+    Args:
+        arms: The `arms` of a summary, best test mean first.
+    """
+    if not arms:
+        return None
+    p_values = worse_than_another(arms)
+    best, *_ = arms
+    kept = [arm for arm in arms if arm is best or p_values[arm["name"]] > ALPHA]
+    chosen = min(kept, key=lambda arm: (arm["name"] != BASIS_ARM, _cost(arm)))
+    return Recommendation(arm=chosen["name"], certainty=_certainty(chosen, best, kept, arms, p_values))
+
+
+def _cost(arm: Mapping[str, Any]) -> float:
+    cost: float | None = arm["use_ratio"]
+    if cost is None:
+        cost = arm["seconds"]
+    return math.inf if cost is None else cost
+
+
+def _certainty(
+    chosen: Mapping[str, Any],
+    best: Mapping[str, Any],
+    kept: Sequence[Mapping[str, Any]],
+    arms: Sequence[Mapping[str, Any]],
+    p_values: Mapping[str, float],
+) -> str:
+    num_seeds = min(len(arm["seeds"]) for arm in kept)
+    mean, highest = (arm["test_accuracy"]["mean"] for arm in (chosen, best))
+    if len(arms) == 1:
+        return f"It is the only arm that was scored on test: {mean:.2f} %, compared with nothing."
+    if num_seeds < 2:
+        return (
+            f"It is the cheapest of {_names(kept)}, which a single seed cannot tell apart: chance may be all of it. "
+            "More seeds say more: final.seeds."
+        )
+    if len(kept) == 1:
+        p = max(value for name, value in p_values.items() if name != chosen["name"])
+        return f"On test it is better than every other arm ({mean:.2f} %, {num_seeds} seeds, {p_text(p)} at most)."
+    rest = "" if len(kept) == len(arms) else "; all other arms are worse"
+    if chosen is best:
+        others = [arm for arm in kept if arm is not chosen]
+        return (
+            f"It has the highest test mean ({mean:.2f} %) and costs least; {_names(others)} cannot be told from it "
+            f"over {num_seeds} seeds{rest}."
+        )
+    return (
+        f"The highest test mean is that of {best['name']} ({highest:.2f} against {mean:.2f} %), but over {num_seeds} "
+        f"seeds the two cannot be told apart, and {chosen['name']} costs less{rest}."
+    )
+
+
+def _names(arms: Sequence[Mapping[str, Any]]) -> str:
+    *others, last = (arm["name"] for arm in arms)
+    return f"{', '.join(others)} and {last}" if others else last
