@@ -12,7 +12,7 @@ from dabo_ray.config.errors import ConfigError
 from dabo_ray.config.file import read_study, to_yaml
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.planning.resume import continued
-from dabo_ray.storage.atomic import write_atomically
+from dabo_ray.storage.atomic import remove_all_leftovers, write_atomically
 from dabo_ray.storage.layout import StudyFolder
 from dabo_ray.storage.lock import HeldError, locked_at_once
 
@@ -53,6 +53,7 @@ def held_folder(
             raise ConfigError(
                 f"the study {study.study!r} is being run by another process; wait for it or stop it"
             ) from None
+        remove_all_leftovers(folder)
         if files.study_file.exists():
             if not resume:
                 raise ConfigError(

@@ -20,6 +20,7 @@ from dabo_ray.config.errors import ConfigError
 from dabo_ray.config.key_paths import to_dict
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.execution import tune
+from dabo_ray.execution.checkpoint import remove_checkpoints
 from dabo_ray.execution.cluster import connected
 from dabo_ray.execution.restarts import StudyStoppedError, run_with_restarts
 from dabo_ray.faults import machine_fault
@@ -84,9 +85,11 @@ class Driver:
             verbose=self.verbose,
         )
         start = time.monotonic()
-        # What an earlier driver could not log any more; the tracker adds only what is missing.
+        # What an earlier driver could not log or remove any more; the tracker adds only what is missing.
         for result in self.earlier:
             self.tracker.trial_ended(result)
+            if not self.plan.is_suspended(result.trial.name):
+                remove_checkpoints(StudyFolder(self.folder).trial(result.trial.name))
         code = ExitCode.DONE
         try:
             if not self.plan.is_done:

@@ -17,7 +17,7 @@ import torch
 
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.export import load_augmenter
-from dabo_ray.storage.atomic import replacing, write_atomically
+from dabo_ray.storage.atomic import remove_all_leftovers, replacing, write_atomically
 from dabo_ray.storage.layout import TrialFolder
 
 VERSION = 2
@@ -47,6 +47,19 @@ def save_checkpoint(folder: TrialFolder, state: Mapping[str, Any], records: Sequ
     write_atomically(folder.records, json.dumps(content["records"]))
 
 
+def mend_after_a_kill(folder: TrialFolder, records: Sequence[Mapping[str, float]]) -> None:
+    """Brings a trial's folder in line with its checkpoint, which a killed process may have written last.
+
+    Args:
+        folder: of the trial.
+        records: of its checkpoint; none if there is no checkpoint.
+    """
+    remove_all_leftovers(folder.path)
+    content = json.dumps([dict(record) for record in records])
+    if records and not (folder.records.exists() and folder.records.read_text() == content):
+        write_atomically(folder.records, content)
+
+
 def load_checkpoint(folder: TrialFolder) -> tuple[dict[str, Any], list[dict[str, float]]] | None:
     """State and records of the newest readable checkpoint, or None if there is none."""
     for path in (folder.checkpoint, folder.previous_checkpoint):
@@ -68,6 +81,7 @@ def remove_checkpoints(folder: TrialFolder) -> None:
     """Frees the space of a trial that has ended; its records, its pictures and what it learned stay."""
     for path in (folder.checkpoint, folder.previous_checkpoint, folder.unreadable_checkpoint):
         path.unlink(missing_ok=True)
+    remove_all_leftovers(folder.path)
 
 
 def load_learned(folder: TrialFolder) -> tuple[Augmenter, float]:

@@ -21,7 +21,7 @@ from dabo_ray.bilevel.training import Record, Training
 from dabo_ray.config.key_paths import with_settings
 from dabo_ray.config.schema import DataConfig, ResourcesConfig, StudyConfig
 from dabo_ray.data.splits import Pools
-from dabo_ray.execution.checkpoint import load_checkpoint, load_learned, save_checkpoint
+from dabo_ray.execution.checkpoint import load_checkpoint, load_learned, mend_after_a_kill, save_checkpoint
 from dabo_ray.execution.memory import PeakMemory
 from dabo_ray.faults import describe, machine_fault
 from dabo_ray.planning.budget import gpu_hours
@@ -153,6 +153,8 @@ class Runner:
         if (saved := load_checkpoint(folder)) is not None:
             state, self._records = saved
             training.load_state_dict(state)
+        if self.workers.rank == 0:
+            mend_after_a_kill(folder, self._records)
         self._training = training
         self._epochs = training.epochs()
         self._name = order.trial.name

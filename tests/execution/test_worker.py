@@ -154,6 +154,19 @@ def test_divergence_is_an_answer(order):
     assert not runner.answer(order).failure, "the process is good for the next trial"
 
 
+def test_a_process_killed_between_its_checkpoint_and_its_records_loses_none(order, monkeypatch):
+    whole = replace(order, trial=replace(order.trial, epochs=1))
+    folder = StudyFolder(order.folder).trial(order.trial.name)
+    first = Runner.alone().answer(whole)
+    kept = folder.records.read_text()
+    folder.records.unlink()
+    for name in (".records.json.17.tmp", ".checkpoint.pt.17.tmp", ".augmenter.safetensors.17.tmp"):
+        (folder.path / name).write_bytes(b"half")
+    assert Runner.alone().answer(whole).record == first.record
+    assert folder.records.read_text() == kept
+    assert not list(folder.path.glob(".*")), "left by the process that was killed"
+
+
 def test_an_error_in_the_data_is_an_answer(order, monkeypatch):
     def broken(study: StudyConfig) -> Any:
         raise OSError("image 17 cannot be read\nand more lines")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dabo_ray.storage.atomic import remove_leftovers, replacing, write_atomically
+from dabo_ray.storage.atomic import remove_all_leftovers, remove_leftovers, replacing, write_atomically
 
 
 def files(folder: Path) -> list[str]:
@@ -93,6 +93,8 @@ def test_a_killed_writer_leaves_the_old_file_and_a_leftover_that_can_be_removed(
     (tmp_path / ".b.json.1.tmp").write_text("of another file")
     remove_leftovers(path)
     assert files(tmp_path) == [".b.json.1.tmp", "a.json"]
+    remove_all_leftovers(tmp_path)
+    assert files(tmp_path) == ["a.json"]
 
 
 def test_files_can_be_read_by_all_who_may_read_a_new_file(tmp_path: Path) -> None:
