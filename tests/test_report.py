@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
 import types
@@ -208,8 +209,8 @@ def test_every_picture_loads_and_says_what_it_is(finished):
         kinds[kind] += 1
         assert len(picture["alt"]) > 20
     # Arms, cost, rotation and truth, all draws of two arms, two spreads, curves, losses, three settings, all of them;
-    # a grid for each learned arm.
-    assert kinds == {"svg+xml": 13, "png": 2}
+    # the seeds of two arms; a grid for each learned seed that is complete.
+    assert kinds == {"svg+xml": 15, "png": 5}
 
 
 def test_every_figure_stands_under_its_heading(finished):
@@ -237,7 +238,8 @@ def test_the_file_needs_no_network(finished):
     for tag, attrs in finished.page.tags:
         assert tag not in ("script", "link", "iframe", "object")
         assert attrs.get("src", "data:").startswith("data:")
-        assert "href" not in attrs
+        # Links lead to files beside the report, and nothing is fetched unless one is followed.
+        assert attrs.get("href", "trials/").startswith("trials/")
     assert "url(" not in finished.page.html
     assert "@import" not in finished.page.html
 
@@ -247,9 +249,10 @@ def test_arms_are_those_of_the_summary(finished):
     assert len(rows) == len(finished.summary["arms"])
     for row, arm in zip(rows, finished.summary["arms"], strict=True):
         cells, accuracy = dict(zip(header, row, strict=True)), arm["test_accuracy"]
-        mean, half_width = cells["test accuracy (%)"].split(" ± ")
+        mean, low, high = re.fullmatch(r"(\S+) \((\S+) to (\S+)\)", cells["test accuracy (%)"]).groups()
         assert float(mean) == pytest.approx(accuracy["mean"], abs=0.0051)
-        assert float(half_width) == pytest.approx(accuracy["ci95"], abs=0.0051)
+        assert float(low) == pytest.approx(accuracy["mean"] - accuracy["ci95"], abs=0.0051)
+        assert float(high) == pytest.approx(min(100, accuracy["mean"] + accuracy["ci95"]), abs=0.0051)
         assert [float(value) for value in cells["each seed (%)"].split()] == pytest.approx(
             accuracy["values"], abs=0.0051
         )
@@ -302,13 +305,13 @@ def test_a_seed_that_did_not_converge_is_named(tmp_path):
     study = Study(tmp_path / "digits").choose().conclude()
     page = study.write()
     header, *rows = page.tables["learned"]
-    assert header == ["arm", "seed", "outer loss", "median of the others", "learned spreads", "learning"]
-    assert [row[:4] + row[5:] for row in rows] == [
-        *(["learned-1", str(seed), "1.000", "1.000", "as the others"] for seed in (101, 102, 103)),
+    assert header == ["trial", "outer loss", "median of the others", "learned spreads", "learning"]
+    assert [row[:3] + row[4:] for row in rows] == [
+        *([f"final-learned-1-seed-{seed}", "1.000", "1.000", "as the others"] for seed in (101, 102, 103)),
         # Its third seed failed, and two cannot tell which of them is wrong.
-        *(["learned-2", str(seed), "1.000", "\u2013", "\u2013"] for seed in (101, 102)),
+        *([f"final-learned-2-seed-{seed}", "1.000", "\u2013", "\u2013"] for seed in (101, 102)),
     ]
-    assert rows[0][4].startswith("rotation ") and rows[0][4].endswith(" degrees, scale 4.0 %")
+    assert rows[0][3].startswith("rotation ") and rows[0][3].endswith(" degrees, scale 4.0 %")
     assert "did not converge" not in page.text.replace("counts as not converged", "")
     lost = next(at for at, r in enumerate(study.results) if r.trial.name == "final-learned-1-seed-102")
     result = study.results[lost]
@@ -320,6 +323,24 @@ def test_a_seed_that_did_not_converge_is_named(tmp_path):
     )
     assert page.text.index(warning) < page.text.index("Arms")
     assert [row[-1] for row in page.tables["learned"][1:4]] == ["as the others", "▼ did not converge", "as the others"]
+
+
+def test_final_trials_stand_by_arm_and_seed_with_links(finished):
+    header, *rows = finished.page.tables["finals"]
+    assert header == ["trial", "test (%)", "outcome", "outer loss", "time", "files"]
+    names = [row[0] for row in rows]
+    ranked = [arm["name"] for arm in finished.summary["arms"]]
+    assert names == [f"final-{arm}-seed-{seed}" for arm in ranked for seed in (101, 102, 103)]
+    links = [attrs["href"] for tag, attrs in finished.page.tags if tag == "a"]
+    assert "trials/final-learned-1-seed-102/samples.png" in links
+    assert all((finished.folder / link).is_file() for link in links)
+
+
+def test_captions_are_not_repeated(finished):
+    shown = finished.page.html.split("<figcaption>")[1:]
+    captions = [part.partition("</figcaption>")[0] for part in shown]
+    assert len(set(captions)) == len(captions)
+    assert sum("Standard deviation of the distribution" in caption for caption in captions) == 1
 
 
 def test_hostile_text_stays_text(tmp_path):

@@ -16,6 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from dabo_ray.analysis.convergence import learned_seeds
+from dabo_ray.analysis.outlying import outlying_seeds
 from dabo_ray.analysis.statistics import BASIS_ARM, compare, half_width_95
 from dabo_ray.analysis.verdict import answer, headline
 from dabo_ray.storage.atomic import replacing, write_atomically
@@ -64,13 +65,14 @@ def summarize(
         `phases`: the number of trials of every phase by outcome, zeros included;
         `arms`: what the final phase scored on test, best mean first. A seed counts when it is complete and has a test
         accuracy, so an arm may have fewer seeds than planned, and an arm without any is left out. Each has `name`,
-        `method`, `settings`, `seeds`, `test_accuracy` (`mean`, `ci95`: half the width of the t-interval, `values` in
-        the order of the seeds), `select_accuracy` of the trial it repeats, mean `seconds` of training,
-        `cost_ratio`: these over those of the arm `none`, and `use_ratio`: the same without what learning the
-        augmentation of a frozen arm took; `trials`, `seeds` and `values` are in the order of the seeds' numbers;
+        `method`, `settings`, `trials`, `seeds`, `test_accuracy` (`mean`, `ci95`: half the width of the t-interval,
+        `values`), `select_accuracy` of the trial it repeats,
+        mean `seconds` of training, `cost_ratio`: these over those of the arm `none`, and `use_ratio`: the same without
+        what learning the augmentation of a frozen arm took; trials, seeds and values are in the order of the seeds;
         `best`: the name of the first arm, None before any final trial is complete;
         `use_this`: the recommendation, see `reporting.use_this`, by who knows the study's file and folder, else None;
         `comparisons`: see `statistics.Comparison`;
+        `outlying_seeds`: sentences, see `outlying.outlying_seeds`;
         `learned_seeds`: how the learning of each seed ended, see `convergence.LearnedSeed`;
         `training_seconds`: time that the trials of each phase trained, together;
         `budget`: which limit of the budget ended the study early, empty if none did;
@@ -89,6 +91,7 @@ def summarize(
         "best": arms[0]["name"] if arms else None,
         "use_this": None,
         "comparisons": [{**asdict(comparison), "verdict": str(comparison.verdict)} for comparison in comparisons],
+        "outlying_seeds": outlying_seeds(arms),
         "learned_seeds": [asdict(seed) for seed in learned_seeds(results)],
         "training_seconds": _training_seconds(results),
         "budget": budget,

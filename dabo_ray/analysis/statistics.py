@@ -77,6 +77,12 @@ def half_width_95(values: Sequence[float]) -> float | None:
     return quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
+def interval_95(accuracy: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The ends of the interval of the `test_accuracy` of an arm, cut to what a percentage can be; None for one seed."""
+    mean, half_width = accuracy["mean"], accuracy["ci95"]
+    return None if half_width is None else (max(0.0, mean - half_width), min(100.0, mean + half_width))
+
+
 def is_learned(arm: Mapping[str, Any]) -> bool:
     """Whether an arm of a summary is what the study searched for, and not a baseline."""
     return arm["method"] in LEARNED_METHODS

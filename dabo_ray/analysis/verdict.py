@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dabo_ray.analysis.statistics import BEST_BASELINE, Comparison, Verdict, is_learned
+from dabo_ray.analysis.statistics import BEST_BASELINE, Comparison, Verdict, interval_95, is_learned
 
 
 def headline(arms: Sequence[Mapping[str, Any]], comparisons: Sequence[Comparison]) -> Comparison | None:
@@ -63,6 +63,7 @@ def p_text(p: float) -> str:
 
 def _best(arms: Sequence[Mapping[str, Any]]) -> str:
     accuracy, num_seeds = arms[0]["test_accuracy"], len(arms[0]["seeds"])
-    interval = "" if accuracy["ci95"] is None else f" \N{PLUS-MINUS SIGN} {accuracy['ci95']:.2f}"
-    seeds = f"{num_seeds} seed{'s' * (num_seeds > 1)}"
-    return f"The best arm, {arms[0]['name']}, reached {accuracy['mean']:.2f}{interval} % on test ({seeds})."
+    interval = interval_95(accuracy)
+    lead = "" if interval is None else "95 % interval {:.2f} to {:.2f}, ".format(*interval)
+    seeds = f"{lead}{num_seeds} seed{'s' * (num_seeds > 1)}"
+    return f"The best arm, {arms[0]['name']}, reached {accuracy['mean']:.2f} % on test ({seeds})."

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from dabo_ray.analysis.statistics import interval_95
+
 # Terminal sequences and control characters, which the errors of worker processes bring along.
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f]")
 
@@ -17,6 +19,12 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def mean_and_interval(accuracy: Mapping[str, Any]) -> str:
+    """The `test_accuracy` of an arm of a summary: `97.56 (96.70 to 98.42)`, the mean alone without an interval."""
+    interval = interval_95(accuracy)
+    return f"{accuracy['mean']:.2f}" + ("" if interval is None else " ({:.2f} to {:.2f})".format(*interval))
 
 
 def describe_settings(settings: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from dabo_ray.analysis.wording import mean_and_interval
 from dabo_ray.reporting.terminal_table import Justify, make_table, print_table
 
 
@@ -17,16 +18,17 @@ def print_arms(summary: Mapping[str, Any], console: Console) -> None:
     if not summary["arms"]:
         console.print(summary["answer"], markup=False)
         return
-    plus_minus = "±" if console.encoding.startswith("utf") else "+/-"
     columns: dict[str, Justify] = {"arm": "left", "seeds": "right", "test accuracy %": "right"}
     columns |= {"select %": "right", "seconds": "right", "cost": "right"}
-    rows = [_cells(arm, plus_minus) for arm in summary["arms"]]
+    rows = [_cells(arm) for arm in summary["arms"]]
     print_table(make_table(columns, rows, title=f"{summary['study']}: arms"), console)
     console.print("Mean and 95 % interval over seeds; cost: training time over that of none.", style="dim")
     console.print(f"\n{summary['answer']}", markup=False, style="bold")
     for seed in summary["learned_seeds"]:
         if seed["warning"]:
             console.print(seed["warning"], markup=False)
+    for sentence in summary["outlying_seeds"]:
+        console.print(sentence, markup=False)
     if found := summary["use_this"]:
         _print_use(found, console)
 
@@ -46,13 +48,12 @@ def _print_use(found: Mapping[str, str], console: Console) -> None:
         console.print(found["code"], markup=False, soft_wrap=True)
 
 
-def _cells(arm: Mapping[str, Any], plus_minus: str) -> list[str]:
+def _cells(arm: Mapping[str, Any]) -> list[str]:
     test = arm["test_accuracy"]
-    interval = "" if test["ci95"] is None else f" {plus_minus} {test['ci95']:.2f}"
     return [
         arm["name"],
         str(len(test["values"])),
-        f"{test['mean']:.2f}{interval}",
+        mean_and_interval(test),
         _number(arm["select_accuracy"], ".2f"),
         _number(arm["seconds"], ".1f"),
         _number(arm["cost_ratio"], ".2f", "x"),

@@ -17,7 +17,11 @@ from dabo_ray.augment.description import draw_samples
 from dabo_ray.config.schema import SearchConfig, ShiftConfig, StudyConfig
 from dabo_ray.config.schema.search import Measure
 from dabo_ray.reporting.figures import arms, distribution, epochs, objectives, settings
+from dabo_ray.reporting.figures.drawing import Styles, styles_of
 from dabo_ray.trials import LEARNED, Outcome, Phase, TrialResult
+
+MAX_SAMPLES = 8
+"""Seeds of an arm whose samples are in the page; those of the others are files beside it."""
 
 _GROUPS = {"network": "the network's weights", "log_spread": "the spreads"}
 """What the groups of an augmenter's weights are."""
@@ -33,6 +37,9 @@ class Picture:
 
     uri: str
     """The picture itself, as a data URI."""
+
+    note: str = ""
+    """What holds for this picture alone; pictures one after the other that share a caption show it once."""
 
     is_sample: bool = False
 
@@ -56,50 +63,54 @@ def sections(
         study: The study file.
     """
     shift = study.data.shift
+    styles = styles_of([*(result.trial.arm for result in results), *(result.trial.method for result in results)])
+    learned = _distributions(study_dir, results, shift, styles) + _seeds(results, records, styles)
     found = [
-        ("Accuracy and cost", _comparing(summary["arms"])),
-        ("What was learned", _distributions(study_dir, results, shift) + _spreads(results, records, shift.spreads())),
+        ("Accuracy and cost", _comparing(summary["arms"], styles)),
+        ("What was learned", learned + _spreads(results, records, shift.spreads(), styles)),
         ("What the augmentation does to images", _samples(study_dir, results, summary["arms"])),
-        ("Training", _training(results, records)),
-        ("What the settings do", _searched(results, importance, study.search)),
+        ("Training", _training(results, records, styles)),
+        ("What the settings do", _searched(results, importance, study.search, styles)),
     ]
     return [(heading, pictures) for heading, pictures in found if pictures]
 
 
-def _comparing(of_summary: Sequence[Mapping[str, Any]]) -> list[Picture]:
+def _comparing(of_summary: Sequence[Mapping[str, Any]], styles: Styles) -> list[Picture]:
     front = ", ".join(arm["name"] for arm in arms.best_for_their_cost(of_summary))
     return _drawn(
         (
             "Test accuracy of every arm",
             "Mean and 95 % t-interval over seeds; the small hollow marks are the single seeds.",
-            arms.accuracy_per_arm(of_summary),
+            arms.accuracy_per_arm(of_summary, styles),
         ),
         (
             "Accuracy against cost",
             "Mean test accuracy against the training time of an arm over that of the arm none. On the Pareto front, "
             f"beaten by no arm of their cost: {front}.",
-            arms.accuracy_by_cost(of_summary),
+            arms.accuracy_by_cost(of_summary, styles),
         ),
     )
 
 
-def _training(results: Sequence[TrialResult], records: Records) -> list[Picture]:
+def _training(results: Sequence[TrialResult], records: Records, styles: Styles) -> list[Picture]:
     return _drawn(
         (
             "Learning curves",
             "Select accuracy before the final phase: at each epoch, median and middle half of a method's trials.",
-            epochs.learning_curves(results, records),
+            epochs.learning_curves(results, records, styles),
         ),
         (
             "Training loss of the final phase",
-            "Mean loss on augmented training images, in a band from the least to the greatest of an arm's seeds. "
+            "Mean loss on augmented training images over an arm's seeds, and each of them faintly. "
             "Stronger augmentation makes the images harder, so a higher loss is not worse.",
-            epochs.final_losses(results, records),
+            epochs.final_losses(results, records, styles),
         ),
     )
 
 
-def _searched(results: Sequence[TrialResult], importance: Mapping[str, float], search: SearchConfig) -> list[Picture]:
+def _searched(
+    results: Sequence[TrialResult], importance: Mapping[str, float], search: SearchConfig, styles: Styles
+) -> list[Picture]:
     marks = "One mark per trial of the search; a pruned trial stands at its last epoch."
     traded = objectives.trade_offs(results, search.objective, search.constraints)
     first, *_ = search.objective
@@ -109,7 +120,10 @@ def _searched(results: Sequence[TrialResult], importance: Mapping[str, float], s
     )
     return _drawn(
         *((f"The best {_named(first)} for its {_named(name)}", compromise, uri) for name, uri in traded.items()),
-        *((f"Select accuracy against {key}", marks, uri) for key, uri in settings.accuracy_by_setting(results).items()),
+        *(
+            (f"Select accuracy against {key}", marks, uri)
+            for key, uri in settings.accuracy_by_setting(results, styles).items()
+        ),
         (
             "Importance of the settings",
             "Share of each setting in what tells the best tenth of the complete search trials from all of them "
@@ -125,7 +139,9 @@ def _searched(results: Sequence[TrialResult], importance: Mapping[str, float], s
     )
 
 
-def _distributions(study_dir: Path, results: Sequence[TrialResult], shift: ShiftConfig) -> list[Picture]:
+def _distributions(
+    study_dir: Path, results: Sequence[TrialResult], shift: ShiftConfig, styles: Styles
+) -> list[Picture]:
     augmenters = learned_augmenters(study_dir, results)
     draws = {
         arm: [{name: values.numpy() for name, values in draw_samples(seed).items()} for seed in seeds]
@@ -138,7 +154,7 @@ def _distributions(study_dir: Path, results: Sequence[TrialResult], shift: Shift
             "shift of the images that are scored, which no augmenter was told.",
             uri,
         )
-        for name, uri in distribution.learned_and_true(draws, shift.ranges()).items()
+        for name, uri in distribution.learned_and_true(draws, shift.ranges(), styles).items()
     ]
     everything = [
         (
@@ -152,48 +168,62 @@ def _distributions(study_dir: Path, results: Sequence[TrialResult], shift: Shift
     return _drawn(*truth, *everything)
 
 
-def _spreads(results: Sequence[TrialResult], records: Records, true_spread: Mapping[str, float]) -> list[Picture]:
+def _seeds(results: Sequence[TrialResult], records: Records, styles: Styles) -> list[Picture]:
+    """The learning of every seed by itself."""
+    caption = (
+        "Outer loss, on the images that the augmenter learns from, by epoch: a line for each seed of the arm, with its "
+        "number at the end."
+    )
+    of_arms = epochs.every_seed(results, records, styles).items()
+    return [Picture(f"Every seed of {arm}", caption, uri) for arm, uri in of_arms]
+
+
+def _spreads(
+    results: Sequence[TrialResult], records: Records, true_spread: Mapping[str, float], styles: Styles
+) -> list[Picture]:
     spreads = []
-    for name, uri in epochs.learned_distribution(results, records, true_spread).items():
-        caption = (
-            "Standard deviation of the distribution that the augmenter draws from, in the final phase: mean of an "
-            "arm's seeds, and the band from the least to the greatest."
-        )
+    caption = (
+        "Standard deviation of the distribution that the augmenter draws from, in the final phase: mean of an arm's "
+        "seeds, and each of them faintly."
+    )
+    for name, uri in epochs.learned_distribution(results, records, true_spread, styles).items():
+        note = ""
         # stn and adversarial have a spread too, and another purpose.
         learned = (r for r in results if r.trial.phase is Phase.FINAL and r.trial.method == LEARNED)
         whole = (r for r in learned if r.outcome is Outcome.COMPLETE)
         final = [value for result in whole if (value := metric(result, name)) is not None]
         if name in true_spread and final:
-            caption += (
-                f" At the end {np.mean(final):.1f} over all seeds; "
+            note = (
+                f"At the end {np.mean(final):.1f} over all seeds; "
                 f"the shift of the images that are scored: {true_spread[name]:.1f}."
             )
-        spreads.append((f"Learned {quantity_and_unit(name)[0]} spread", caption, uri))
+        spreads.append(Picture(f"Learned {quantity_and_unit(name)[0]} spread", caption, uri, note))
     evidence = [
-        (
+        Picture(
             f"Signal to noise of {_GROUPS.get(group, group)}",
             "Whether the outer images say anything: mean over standard error of the hypergradients of an epoch, root "
             "mean square over the weights. At 1 it is noise alone; the augmenter moves by how far it is above.",
             uri,
         )
-        for group, uri in epochs.signal_to_noise(results, records).items()
+        for group, uri in epochs.signal_to_noise(results, records, styles).items()
     ]
-    return _drawn(*spreads, *evidence)
+    return spreads + evidence
 
 
 def _samples(study_dir: Path, results: Sequence[TrialResult], of_summary: Sequence[Mapping[str, Any]]) -> list[Picture]:
-    """The sample grid of one seed of every arm that has one; before any arm is scored, of the best trial so far."""
+    """The sample grids of the seeds of every arm that has some; before any arm is scored, of the best trial so far."""
     final = [result for result in results if result.trial.phase is Phase.FINAL and result.outcome is Outcome.COMPLETE]
-    groups = [[result for result in final if result.trial.arm == arm["name"]] for arm in of_summary]
+    by_seed = sorted(final, key=lambda result: result.trial.seed_index)
+    groups = [[result for result in by_seed if result.trial.arm == arm["name"]] for arm in of_summary]
+    caption = "Each row: an original, then augmented versions of it."
     pictures = []
-    for group in groups or [choosing_trials(results)]:
-        for result in group:
-            content = read_samples(study_dir, result.trial.name)
+    for group in groups or [choosing_trials(results)[:1]]:
+        grids = [(result.trial, read_samples(study_dir, result.trial.name)) for result in group[:MAX_SAMPLES]]
+        for trial, content in grids:
             if content is not None:
                 uri = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
-                caption = f"Trial {result.trial.name}. Each row: an original, then augmented versions of it."
-                pictures.append(Picture(result.trial.arm, caption, uri, is_sample=True))
-                break
+                place = f", seed {trial.seed_index}" if trial.phase is Phase.FINAL else ""
+                pictures.append(Picture(f"{trial.arm}{place}", caption, uri, f"Trial {trial.name}.", is_sample=True))
     return pictures
 
 

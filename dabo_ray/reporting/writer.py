@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dabo_ray.analysis.convergence import spreads_text
 from dabo_ray.analysis.results import metric
+from dabo_ray.analysis.statistics import interval_95
 from dabo_ray.analysis.trial_files import read_records
 from dabo_ray.analysis.verdict import p_text
 from dabo_ray.analysis.wording import duration, key_under_arm
@@ -18,7 +21,7 @@ from dabo_ray.config.addresses import redact
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.storage.atomic import write_atomically
 from dabo_ray.storage.layout import StudyFolder
-from dabo_ray.trials import Outcome, TrialResult
+from dabo_ray.trials import Outcome, Phase, TrialResult
 
 MAX_ROWS = 100
 """Rows that a table of trials shows; results.csv has them all."""
@@ -55,6 +58,8 @@ def write_report(
     )
     environment.filters |= {
         "duration": _duration,
+        "files": partial(_files, study_dir),
+        "interval_95": interval_95,
         "key_under_arm": key_under_arm,
         "metric": metric,
         "number": _number,
@@ -70,6 +75,7 @@ def write_report(
         summary=summary,
         unfinished=not summary["arms"] or any(result.outcome is Outcome.RUNNING for result in results),
         sections=sections(study_dir, results, records, summary, importance(results), study),
+        finals=_final_trials(results, summary),
         trials=(trials := choosing_trials(results)),
         setting_keys=sorted({key for result in trials for key in result.trial.settings}),
         failures=[result for result in results if result.outcome is Outcome.FAIL],
@@ -82,6 +88,24 @@ def write_report(
     report = StudyFolder(study_dir).report
     write_atomically(report, html)
     return report
+
+
+def _final_trials(results: Sequence[TrialResult], summary: Mapping[str, Any]) -> list[TrialResult]:
+    """The trials of the final phase, by arm, best first and those that were not scored last, and by seed."""
+    ranks = {arm["name"]: rank for rank, arm in enumerate(summary["arms"])}
+    final = [result for result in results if result.trial.phase is Phase.FINAL]
+    return sorted(final, key=lambda r: (ranks.get(r.trial.arm, len(ranks)), r.trial.arm, r.trial.seed_index))
+
+
+def _files(study_dir: Path, trial: str) -> list[dict[str, str]]:
+    """What there is to open of a trial: names, and addresses relative to the report."""
+    folder = StudyFolder(study_dir).trial(trial)
+    kinds = {"records": folder.records, "samples": folder.samples, "augmenter": folder.augmenter}
+    return [
+        {"name": name, "address": quote(file.relative_to(study_dir).as_posix())}
+        for name, file in kinds.items()
+        if file.is_file()
+    ]
 
 
 def question_paragraphs(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dabo_ray.analysis.verdict import p_text
-from dabo_ray.analysis.wording import duration
+from dabo_ray.analysis.wording import duration, mean_and_interval
 from dabo_ray.storage.layout import StudyFolder
 
 
@@ -30,6 +30,7 @@ def markdown(question: str, summary: Mapping[str, Any], pages: Mapping[str, str]
     answer = f"**{plain(summary['answer'])}**"
     parts = [answer, links(pages), _use(summary["use_this"]), question.strip(), _arms(summary), _comparisons(summary)]
     parts += [plain(seed["warning"]) for seed in summary["learned_seeds"] if seed["warning"]]
+    parts += map(plain, summary["outlying_seeds"])
     if summary["budget"]:
         parts.append(f"Ended early by its budget: {plain(summary['budget'])}.")
     files = StudyFolder(study_dir)
@@ -54,14 +55,13 @@ def _use(found: Mapping[str, str] | None) -> str:
 def _arms(summary: Mapping[str, Any]) -> str:
     if not summary["arms"]:
         return ""
-    lines = ["| arm | test accuracy (%) | seeds | time of a seed | cost |", "|---|---|---|---|---|"]
+    lines = ["| arm | test accuracy (%), 95 % interval | seeds | time of a seed | cost |", "|---|---|---|---|---|"]
     for arm in summary["arms"]:
         accuracy = arm["test_accuracy"]
-        interval = "" if accuracy["ci95"] is None else f" \N{PLUS-MINUS SIGN} {accuracy['ci95']:.2f}"
         seconds = "" if arm["seconds"] is None else duration(arm["seconds"])
         cost = "" if arm["cost_ratio"] is None else f"{arm['cost_ratio']:.2f}"
         name = plain(arm["name"])
-        lines.append(f"| {name} | {accuracy['mean']:.2f}{interval} | {len(arm['seeds'])} | {seconds} | {cost} |")
+        lines.append(f"| {name} | {mean_and_interval(accuracy)} | {len(arm['seeds'])} | {seconds} | {cost} |")
     return "\n".join(lines)
 
 

@@ -33,7 +33,7 @@ def final(arm, seed, test_accuracy, seconds, **rest):
 
 # Programs read summary.json: a key may be added, and never go or change its name.
 KEYS = ["study", "answer", "verdict", "phases", "arms", "best", "use_this", "comparisons"]
-KEYS += ["learned_seeds", "training_seconds", "budget", "wall_seconds", "provenance"]
+KEYS += ["outlying_seeds", "learned_seeds", "training_seconds", "budget", "wall_seconds", "provenance"]
 COMPARISON_KEYS = ["arm", "against", "reference", "seeds", "difference", "low", "high", "p", "verdict"]
 
 

@@ -51,7 +51,7 @@ NONE = arm("none", [90.0, 91.0, 89.0, 90.5, 89.5])
         (
             [NONE],
             "No comparison: no learned arm has been scored on test. "
-            "The best arm, none, reached 90.00 ± 0.98 % on test (5 seeds).",
+            "The best arm, none, reached 90.00 % on test (95 % interval 89.02 to 90.98, 5 seeds).",
         ),
         (
             [learned([93.0])],

@@ -33,10 +33,11 @@ def test_the_table_of_arms_fits_80_columns() -> None:
     ]
     answer = "The learned arm [learned-1] and the best baseline, none, cannot be told apart on test."
     seeds = [{"warning": ""}, {"warning": "The trial [final-learned-1-seed-3] did not converge."}]
-    summary = {"study": "digits", "arms": arms, "answer": answer, "learned_seeds": seeds, "use_this": None}
+    summary: dict[str, Any] = {"study": "digits", "arms": arms, "answer": answer, "learned_seeds": seeds}
+    summary |= {"outlying_seeds": [], "use_this": None}
     print_arms(summary, Console(file=file, width=80))
     shown = file.getvalue()
-    assert re.search(r"learned-1 +3 +93\.46 (±|\+/-) 0\.50 +94\.00 +12\.3 +2\.50x", shown)
+    assert re.search(r"learned-1 +3 +93\.46 \(92\.96 to 93\.96\) +94\.00 +12\.3 +2\.50x", shown)
     assert re.search(r"random_augmenter +3 +80\.00 +- +12\.3 +-", shown)
     assert answer in " ".join(shown.split())
     assert shown.endswith("\nThe trial [final-learned-1-seed-3] did not converge.\n")
@@ -48,7 +49,8 @@ def test_what_to_use_is_in_a_box_and_its_code_can_be_copied() -> None:
     code = "import dabo_ray\n\ntransform = dabo_ray.load('/a/very/long/path/" + "x" * 80 + "/augmenter.safetensors')"
     found = {"arm": "frozen-[1]", "what": "Learned", "certainty": "It is sure.", "file": "/a/b", "code": code}
     arms = [arm("none", mean=93.456, ci95=0.5, select=94.0, cost=1.0)]
-    summary = {"study": "digits", "arms": arms, "answer": "Yes.", "learned_seeds": [], "use_this": found}
+    summary: dict[str, Any] = {"study": "digits", "arms": arms, "answer": "Yes.", "learned_seeds": []}
+    summary |= {"outlying_seeds": [], "use_this": found}
     print_arms(summary, Console(file=file, width=80))
     shown = file.getvalue()
     assert "Use this: frozen-[1]" in shown and "It is sure." in shown and "File: /a/b\n" in shown

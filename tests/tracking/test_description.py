@@ -29,11 +29,11 @@ def test_a_finished_study_in_markdown():
     assert question == "Question: does it help?"
     assert answer.startswith("**The learned arm learned-1 is 10.50 points better on test than the best baseline, flip")
     assert arms.splitlines() == [
-        "| arm | test accuracy (%) | seeds | time of a seed | cost |",
+        "| arm | test accuracy (%), 95 % interval | seeds | time of a seed | cost |",
         "|---|---|---|---|---|",
-        "| learned-1 | 81.50 ± 3.73 | 3 | 1 min 30 s | 3.00 |",
-        "| flip\\_crop | 71.00 ± 2.48 | 3 | 30.0 s | 1.00 |",
-        "| none | 68.00 ± 2.48 | 3 | 30.0 s | 1.00 |",
+        "| learned-1 | 81.50 (77.77 to 85.23) | 3 | 1 min 30 s | 3.00 |",
+        "| flip\\_crop | 71.00 (68.52 to 73.48) | 3 | 30.0 s | 1.00 |",
+        "| none | 68.00 (65.52 to 70.48) | 3 | 30.0 s | 1.00 |",
     ]
     first = "- learned-1 against the best baseline, flip\\_crop: +10.50 points, p = 0.0"
     assert comparisons.splitlines()[0].startswith(first)

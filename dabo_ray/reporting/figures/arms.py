@@ -9,36 +9,41 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from dabo_ray.analysis.pareto import pareto_front
-from dabo_ray.analysis.statistics import BASIS_ARM
+from dabo_ray.analysis.statistics import BASIS_ARM, interval_95
 from dabo_ray.reporting.figures.drawing import (
     FAINT,
     GREY,
     TEXT,
     Arms,
+    Styles,
     data_uri,
     group_legend,
-    group_of,
     label,
+    mark_of,
     plot,
+    styles_of,
     value_axis,
 )
 
 
-def accuracy_per_arm(arms: Arms) -> str | None:
+def accuracy_per_arm(arms: Arms, styles: Styles | None = None) -> str | None:
     """Test accuracy of every arm, best on top: mean, 95 % interval and the single seeds. None without arms."""
     if not arms:
         return None
+    styles = styles or styles_of(arm["name"] for arm in arms)
     figure, axes = plot(height=1.0 + 0.42 * len(arms))
     for row, arm in enumerate(arms):
-        accuracy, (_, style) = arm["test_accuracy"], group_of(arm)
-        axes.errorbar(accuracy["mean"], row, xerr=accuracy["ci95"], markersize=7, capsize=4, elinewidth=2, **style)
+        accuracy, style = arm["test_accuracy"], mark_of(arm, styles)
+        interval = interval_95(accuracy)
+        spread = None if interval is None else np.abs(np.subtract(interval, accuracy["mean"]))[:, None]
+        axes.errorbar(accuracy["mean"], row, xerr=spread, markersize=7, capsize=4, elinewidth=2, **style)
         # Below the mean, so that seeds that agree with it stay visible.
         below = np.full(len(accuracy["values"]), row + 0.28)
         axes.plot(accuracy["values"], below, markersize=4, markerfacecolor="none", **style)
     axes.set_yticks(range(len(arms)), [label(arm["name"]) for arm in arms])
     axes.set_ylim(len(arms) - 0.4, -0.6)
     low, high = axes.get_xlim()
-    axes.set_xlim(max(low, 0), min(high, 100.5))  # an interval of few seeds can be wider than what is possible
+    axes.set_xlim(max(low, 0), min(high, 100.5))
     axes.set_xlabel("test accuracy (%)")
     group_legend(axes, arms)
     return data_uri(figure)
@@ -55,11 +60,12 @@ def best_for_their_cost(arms: Arms) -> list[Mapping[str, Any]]:
     return sorted(front, key=lambda arm: arm["cost_ratio"])
 
 
-def accuracy_by_cost(arms: Arms) -> str | None:
+def accuracy_by_cost(arms: Arms, styles: Styles | None = None) -> str | None:
     """Mean test accuracy against training time, with the Pareto front. None if no arm has a cost ratio."""
     priced = [arm for arm in arms if arm["cost_ratio"] is not None]
     if not priced:
         return None
+    styles = styles or styles_of(arm["name"] for arm in arms)
     figure, axes = plot(height=max(3.6, 1.2 + 0.26 * len(priced)))
     positions = value_axis(axes, [float(arm["cost_ratio"]) for arm in priced])
     front = best_for_their_cost(priced)
@@ -75,7 +81,7 @@ def accuracy_by_cost(arms: Arms) -> str | None:
         label="Pareto front",
     )
     for arm, cost in zip(priced, positions, strict=True):
-        axes.plot(cost, arm["test_accuracy"]["mean"], markersize=8, **group_of(arm)[1])
+        axes.plot(cost, arm["test_accuracy"]["mean"], markersize=8, **mark_of(arm, styles))
     axes.margins(0.08)
     _name_beside(axes, priced, positions)
     axes.set_xlabel(f"training time ({BASIS_ARM} = 1)")

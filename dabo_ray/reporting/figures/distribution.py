@@ -8,7 +8,7 @@ import numpy as np
 
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.description import UNITS, plot_distribution
-from dabo_ray.reporting.figures.drawing import TEXT, data_uri, label, legend, plot, styled
+from dabo_ray.reporting.figures.drawing import TEXT, Styles, data_uri, label, legend, plot, styled
 
 Draws = Mapping[str, np.ndarray]
 """Values that an augmenter draws, by the name of the quantity: `rotation_deg`, `scale_factor`."""
@@ -16,7 +16,9 @@ Draws = Mapping[str, np.ndarray]
 NUM_BINS = 60
 
 
-def learned_and_true(draws: Mapping[str, Sequence[Draws]], truth: Mapping[str, tuple[float, float]]) -> dict[str, str]:
+def learned_and_true(
+    draws: Mapping[str, Sequence[Draws]], truth: Mapping[str, tuple[float, float]], styles: Styles | None = None
+) -> dict[str, str]:
     """A figure for each quantity whose true distribution is known, by its name.
 
     The line of an arm is the density of what its seeds draw, all together; each seed alone is drawn faintly.
@@ -24,24 +26,27 @@ def learned_and_true(draws: Mapping[str, Sequence[Draws]], truth: Mapping[str, t
     Args:
         draws: Of each arm, what each of its seeds draws.
         truth: Bounds of the uniform distribution of the shift, by the name of the quantity.
+        styles: Of all arms of the study.
     """
     figures = {}
     for name, bounds in truth.items():
         having = {arm: [seed[name] for seed in seeds if name in seed] for arm, seeds in draws.items()}
         having = {arm: seeds for arm, seeds in having.items() if seeds}
         if having:
-            figures[name] = _beside_truth(in_words(name), having, *bounds)
+            figures[name] = _beside_truth(in_words(name), having, *bounds, styles)
     return figures
 
 
-def _beside_truth(words: str, draws: Mapping[str, Sequence[np.ndarray]], low: float, high: float) -> str:
+def _beside_truth(
+    words: str, draws: Mapping[str, Sequence[np.ndarray]], low: float, high: float, styles: Styles | None
+) -> str:
     figure, axes = plot(height=3.4)
     every = np.concatenate([values for seeds in draws.values() for values in seeds])
     # The outermost draws would squeeze the rest into the middle.
     first, last = np.quantile(every, (0.002, 0.998))
     margin = 0.15 * (high - low)
     bins = np.linspace(min(first, low - margin), max(last, high + margin), NUM_BINS + 1)
-    for arm, style in styled(draws):
+    for arm, style in styled(draws, styles):
         for values in draws[arm]:
             axes.stairs(_density(values, bins), bins, color=style["color"], alpha=0.3, linewidth=0.8)
         together = _density(np.concatenate(draws[arm]), bins)

@@ -25,6 +25,10 @@ FROZEN_COLOUR = "#009E73"
 BASELINE_COLOUR = "#D55E00"
 OTHER_COLOURS = (BASELINE_COLOUR, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINES = ("-", "--", ":", "-.")
+
+Styles = Mapping[str, Mapping[str, Any]]
+"""Colour and kind of line of every arm of a study, the same in all of its figures."""
+
 TEXT, GREY, FAINT = "#1c2430", "#6b7280", "#c4c8cf"
 
 MAX_VECTOR_POINTS = 500
@@ -85,14 +89,17 @@ def spans_decades(values: Sequence[float]) -> bool:
     return min(values) > 0 and max(values) / min(values) > 10
 
 
-def lines_by_epoch(axes: Axes, histories: Mapping[str, Sequence[Sequence[Record]]], name: str) -> None:
-    """A line for each group: the mean of a metric over its trials, in a band from the least to the greatest."""
-    for group, style in styled(histories):
+def lines_by_epoch(
+    axes: Axes, histories: Mapping[str, Sequence[Sequence[Record]]], name: str, styles: Styles | None = None
+) -> None:
+    """A line for each group: the mean of a metric over its trials, and each of these faintly."""
+    for group, style in styled(histories, styles):
         epochs, values = by_epoch(histories[group], name)
         if epochs:
             axes.plot(epochs, [np.mean(v) for v in values], label=label(group), **style)
-            low, high = [min(v) for v in values], [max(v) for v in values]
-            axes.fill_between(epochs, low, high, color=style["color"], alpha=0.13, linewidth=0)
+            for history in histories[group] if len(histories[group]) > 1 else ():
+                own_epochs, own_values = by_epoch([history], name)
+                axes.plot(own_epochs, [v[0] for v in own_values], **{**style, "linewidth": 0.8}, alpha=0.4)
 
 
 def by_epoch(histories: Sequence[Sequence[Record]], name: str) -> tuple[list[int], list[list[float]]]:
@@ -107,36 +114,51 @@ def by_epoch(histories: Sequence[Sequence[Record]], name: str) -> tuple[list[int
     return epochs, [values[epoch] for epoch in epochs]
 
 
-def styled(names: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
-    """Each name with the style of its line: what is learned first, and frozen, in colours that nothing else has."""
-    names = sorted(names)
-    kinds: list[tuple[list[str], tuple[str, ...]]] = [
-        ([name for name in names if name.startswith("learned")], (LEARNED_COLOUR,)),
-        ([name for name in names if name.startswith("frozen")], (FROZEN_COLOUR,)),
-        ([name for name in names if not name.startswith(("learned", "frozen"))], OTHER_COLOURS),
-    ]
-    return [
-        (name, {"color": colours[at % len(colours)], "linestyle": LINES[at // len(colours) % len(LINES)]})
-        for members, colours in kinds
-        for at, name in enumerate(members)
-    ]
+def styles_of(names: Iterable[str]) -> Styles:
+    """The style of the line of every arm of a study: what is learned, and frozen, in colours that nothing else has.
+
+    The method `learned`, of the trials of the search, is drawn as the arm of the first rank.
+    """
+    names = sorted(set(names))
+    others = [name for name in names if not name.startswith(("learned", "frozen"))]
+    styles = {}
+    for name in names:
+        if name in others:
+            line, colour = divmod(others.index(name), len(OTHER_COLOURS))
+            styles[name] = {"color": OTHER_COLOURS[colour], "linestyle": LINES[line % len(LINES)]}
+        else:
+            rank = name.rpartition("-")[2]
+            line = int(rank) - 1 if rank.isdecimal() else 0
+            colours = LEARNED_COLOUR if name.startswith("learned") else FROZEN_COLOUR
+            styles[name] = {"color": colours, "linestyle": LINES[line % len(LINES)]}
+    return styles
 
 
-def group_of(arm: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What kind of arm it is, and its mark: kinds differ in colour and in shape."""
+def styled(names: Iterable[str], styles: Styles | None = None) -> list[tuple[str, dict[str, Any]]]:
+    """Each name with its style, what is learned first, then frozen; the styles of all arms, or of these alone."""
+    names = list(names)
+    styles = styles or styles_of(names)
+    order = ("learned", "frozen")
+    ranked = sorted(names, key=lambda name: (not name.startswith(order[0]), not name.startswith(order[1]), name))
+    return [(name, dict(styles[name])) for name in ranked]
+
+
+def kind_of(arm: Mapping[str, Any]) -> tuple[str, str]:
+    """What kind of arm it is, and the shape of its mark."""
     if is_learned(arm):
-        frozen = arm["method"] == "frozen"
-        name, mark, colour = ("learned, frozen", "D", FROZEN_COLOUR) if frozen else ("learned", "o", LEARNED_COLOUR)
-    else:
-        longer = arm["name"].endswith(EQUAL_COST_SUFFIX)
-        name, mark, colour = ("baseline, equal cost", "^", "#CC79A7") if longer else ("baseline", "s", BASELINE_COLOUR)
-    return name, {"color": colour, "marker": mark, "linestyle": "none"}
+        return ("learned, frozen", "D") if arm["method"] == "frozen" else ("learned", "o")
+    return ("baseline, equal cost", "^") if arm["name"].endswith(EQUAL_COST_SUFFIX) else ("baseline", "s")
+
+
+def mark_of(arm: Mapping[str, Any], styles: Styles) -> dict[str, Any]:
+    """The mark of an arm: the shape of its kind in its own colour."""
+    return {"color": styles[arm["name"]]["color"], "marker": kind_of(arm)[1], "linestyle": "none"}
 
 
 def group_legend(axes: Axes, arms: Arms) -> None:
-    """A legend of the kinds of these arms."""
-    for name, style in dict(group_of(arm) for arm in arms).items():
-        axes.plot([], [], label=name, **style)
+    """A legend of the kinds of these arms, whose names stand beside their marks."""
+    for name, mark in dict(kind_of(arm) for arm in arms).items():
+        axes.plot([], [], label=name, marker=mark, color=GREY, linestyle="none")
     legend(axes)
 
 

@@ -11,6 +11,7 @@ from dabo_ray.analysis.convergence import EVIDENCE, SPREAD, quantity_and_unit
 from dabo_ray.analysis.trial_files import Record, Records
 from dabo_ray.reporting.figures.drawing import (
     GREY,
+    Styles,
     by_epoch,
     data_uri,
     epoch_axis,
@@ -23,7 +24,7 @@ from dabo_ray.reporting.figures.drawing import (
 from dabo_ray.trials import Phase, TrialResult
 
 
-def learning_curves(results: Sequence[TrialResult], records: Records) -> str | None:
+def learning_curves(results: Sequence[TrialResult], records: Records, styles: Styles | None = None) -> str | None:
     """Select accuracy by epoch, one line per method. None without any.
 
     The line is the median of the method's trials that trained that epoch, the band the middle half of them.
@@ -33,7 +34,7 @@ def learning_curves(results: Sequence[TrialResult], records: Records) -> str | N
         if result.trial.phase is not Phase.FINAL:
             histories[result.trial.method].append(records.get(result.trial.name, ()))
     figure, axes = plot(height=3.6)
-    for method, style in styled(histories):
+    for method, style in styled(histories, styles):
         epochs, values = by_epoch(histories[method], "select_accuracy")
         if epochs:
             axes.plot(epochs, [np.median(v) for v in values], label=label(method), **style)
@@ -47,14 +48,14 @@ def learning_curves(results: Sequence[TrialResult], records: Records) -> str | N
     return data_uri(figure)
 
 
-def final_losses(results: Sequence[TrialResult], records: Records) -> str | None:
-    """Loss on the augmented training images by epoch in the final phase, a line and a band per arm.
+def final_losses(results: Sequence[TrialResult], records: Records, styles: Styles | None = None) -> str | None:
+    """Loss on the augmented training images by epoch in the final phase, a line per arm and faint ones per seed.
 
     None without any.
     """
     histories = _final_histories(results, records)
     figure, axes = plot(height=3.6)
-    lines_by_epoch(axes, histories, "train_loss")
+    lines_by_epoch(axes, histories, "train_loss", styles)
     if not axes.lines:
         return None
     epoch_axis(axes)
@@ -65,18 +66,21 @@ def final_losses(results: Sequence[TrialResult], records: Records) -> str | None
 
 
 def learned_distribution(
-    results: Sequence[TrialResult], records: Records, true_spread: Mapping[str, float]
+    results: Sequence[TrialResult],
+    records: Records,
+    true_spread: Mapping[str, float],
+    styles: Styles | None = None,
 ) -> dict[str, str]:
     """Spread of the transformations by epoch in the final phase, by the name of the metric.
 
-    One line per arm that has one: the mean of its seeds, and the band between the least and the greatest. A dashed
+    One line per arm that has one: the mean of its seeds, and each of them faintly. A dashed
     line where the images that are scored are spread in truth, if `true_spread` knows.
     """
     histories = _final_histories(results, records)
     figures = {}
     for name in _names(histories, SPREAD):
         figure, axes = plot()
-        lines_by_epoch(axes, histories, name)
+        lines_by_epoch(axes, histories, name, styles)
         if name in true_spread:
             axes.axhline(true_spread[name], color="#374151", linestyle="--", linewidth=1.2, label="the shift itself")
         quantity, unit = quantity_and_unit(name)
@@ -88,7 +92,7 @@ def learned_distribution(
     return figures
 
 
-def signal_to_noise(results: Sequence[TrialResult], records: Records) -> dict[str, str]:
+def signal_to_noise(results: Sequence[TrialResult], records: Records, styles: Styles | None = None) -> dict[str, str]:
     """Mean over standard error of the hypergradient by epoch in the final phase, by the group of weights.
 
     Lines and bands as in `learned_distribution`; a dashed line at 1, where gradients without any signal are.
@@ -97,13 +101,35 @@ def signal_to_noise(results: Sequence[TrialResult], records: Records) -> dict[st
     figures = {}
     for name in _names(histories, EVIDENCE):
         figure, axes = plot()
-        lines_by_epoch(axes, histories, name)
+        lines_by_epoch(axes, histories, name, styles)
         axes.axhline(1.0, color=GREY, linestyle="--", linewidth=1.2, label="noise alone")
         axes.set_ylim(bottom=0)
         epoch_axis(axes)
         axes.set_ylabel("signal to noise")
         legend(axes)
         figures[name.removeprefix(EVIDENCE)] = data_uri(figure)
+    return figures
+
+
+def every_seed(results: Sequence[TrialResult], records: Records, styles: Styles | None = None) -> dict[str, str]:
+    """Outer loss of every seed of a learned arm by epoch, each named at its end, by the name of the arm."""
+    arms = defaultdict(list)
+    for result in results:
+        if result.trial.phase is Phase.FINAL and result.trial.name in records:
+            epochs, values = by_epoch([records[result.trial.name]], "outer_loss")
+            if epochs:
+                arms[result.trial.arm].append((result.trial, epochs, [v[0] for v in values]))
+    figures = {}
+    for arm, style in styled(arms, styles):
+        figure, axes = plot(height=3.4)
+        for trial, epochs, losses in arms[arm]:
+            axes.plot(epochs, losses, **{**style, "linewidth": 1.2}, alpha=0.8)
+            words = f" {trial.seed_index}"
+            axes.annotate(words, (epochs[-1], losses[-1]), va="center", fontsize=8, annotation_clip=False)
+        epoch_axis(axes)
+        axes.set_yscale("log")
+        axes.set_ylabel("outer loss")
+        figures[arm] = data_uri(figure)
     return figures
 
 

@@ -14,17 +14,18 @@ from matplotlib.colors import ListedColormap, Normalize
 from dabo_ray.analysis.results import metric
 from dabo_ray.analysis.statistics import BASIS_ARM
 from dabo_ray.reporting.figures.drawing import (
-    BASELINE_COLOUR,
     FAINT,
     GREY,
     LEARNED_COLOUR,
     MAX_VECTOR_POINTS,
     TEXT,
+    Styles,
     data_uri,
     is_categorical,
     label,
     legend,
     plot,
+    styles_of,
     value_axis,
 )
 from dabo_ray.trials import Outcome, Phase, TrialResult
@@ -36,10 +37,11 @@ _PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
 """Behind the numbers of an axis, so that lines do not cross them out."""
 
 
-def accuracy_by_setting(results: Sequence[TrialResult]) -> dict[str, str]:
+def accuracy_by_setting(results: Sequence[TrialResult], styles: Styles | None = None) -> dict[str, str]:
     """Select accuracy against each setting of which the search tried several values, by the setting's key path."""
     scored = [r for r in results if metric(r, "select_accuracy") is not None]
     basis = [r for r in scored if r.trial.phase is Phase.BASELINES and r.trial.arm == BASIS_ARM]
+    colour_of_basis = (styles or styles_of([BASIS_ARM]))[BASIS_ARM]["color"] if basis else GREY
     tried = tried_trials(results)
     figures = {}
     for key in varied_keys(tried):
@@ -62,7 +64,7 @@ def accuracy_by_setting(results: Sequence[TrialResult]) -> dict[str, str]:
                     rasterized=len(here) > MAX_VECTOR_POINTS,
                 )
         for result in basis:
-            axes.axhline(result.metrics["select_accuracy"], color=BASELINE_COLOUR, linestyle="--", label=BASIS_ARM)
+            axes.axhline(result.metrics["select_accuracy"], color=colour_of_basis, linestyle="--", label=BASIS_ARM)
         axes.set_xlabel(label(key))
         axes.set_ylabel("select accuracy (%)")
         legend(axes)

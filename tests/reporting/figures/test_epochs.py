@@ -25,7 +25,7 @@ def test_learning_curves_are_medians_of_the_trials_that_got_there(drawn, make_tr
     assert lines == {"learned": [[1, 50], [2, 60], [3, 70]], "none": [[1, 30], [2, 35]]}
 
 
-def test_learned_distribution_is_mean_and_range_over_seeds(drawn, make_trial, texts):
+def test_learned_distribution_is_the_mean_over_seeds_and_each_of_them(drawn, make_trial, texts):
     trials = [
         make_trial("final-a", Phase.FINAL, arm="learned-1"),
         make_trial("final-b", Phase.FINAL, arm="learned-1"),
@@ -41,11 +41,24 @@ def test_learned_distribution_is_mean_and_range_over_seeds(drawn, make_trial, te
     shown = figures.learned_distribution(trials, records, {"rotation_spread_deg": 26.0, "scale_spread_percent": 3.0})
     assert list(shown) == ["rotation_spread_deg"]
     assert {"learned-1", "rotation spread (degrees)", "the shift itself"} <= texts(shown["rotation_spread_deg"])
-    line, truth = drawn[0].axes[0].lines
+    line, first, second, truth = drawn[0].axes[0].lines
     assert list(truth.get_ydata()) == [26, 26]
     assert line.get_xydata().tolist() == [[1, 12], [2, 20]]
-    (band,) = drawn[0].axes[0].collections
-    assert band.get_paths()[0].get_extents().extents.tolist() == [1, 10, 2, 20]
+    assert first.get_xydata().tolist() == [[1, 10], [2, 20]]
+    assert second.get_xydata().tolist() == [[1, 14]]
+    assert line.get_color() == first.get_color() == second.get_color()
+
+
+def test_every_seed_has_a_line_with_its_number(drawn, make_trial, texts):
+    trials = [make_trial(f"final-learned-1-seed-{seed}", Phase.FINAL, arm="learned-1") for seed in (0, 1)]
+    records = {
+        "final-learned-1-seed-0": [{"epoch": 1, "outer_loss": 2.0}, {"epoch": 2, "outer_loss": 1.0}],
+        "final-learned-1-seed-1": [{"epoch": 1, "outer_loss": 3.0}, {"epoch": 2, "outer_loss": 1.5}],
+    }
+    shown = figures.every_seed(trials, records)
+    assert list(shown) == ["learned-1"]
+    assert [line.get_ydata().tolist() for line in drawn[0].axes[0].lines] == [[2.0, 1.0], [3.0, 1.5]]
+    assert {"0", "1"} <= {text.strip() for text in texts(shown["learned-1"])}
 
 
 def test_losses_and_evidence_are_those_of_the_final_arms(drawn, make_trial, texts):
