@@ -86,10 +86,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """The error's kind and the first line of its words."""
+    """The error's kind and its words in a line."""
     if used := _memory_in_use(str(error)):
         return used
-    words = (str(error).strip().splitlines() or [""])[0]
+    lines = str(error).strip().splitlines() or [""]
+    # Tune hands on the text of a traceback, whose last line is the error.
+    words = lines[-1 if lines[0].startswith("Traceback") else 0]
     text = f"{type(error).__name__}: {words}" if words else type(error).__name__
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayTaskError
+from ray.tune.error import TuneError
 from safetensors.torch import save_file
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
@@ -95,6 +96,12 @@ def test_errors_of_ray_and_what_lies_behind_them():
     full = RayTaskError("step", "", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert machine_fault(full).startswith("a disk is full (")
     assert machine_fault(RayTaskError("step", "", ValueError("shapes differ"))) == ""
+
+
+def test_the_text_of_a_traceback_is_told_by_its_last_line():
+    text = "Traceback (most recent call last):\n  File ...\nsqlite3.OperationalError: database or disk is full\n"
+    told = machine_fault(TuneError(text))
+    assert told.startswith("a disk is full (TuneError: sqlite3.OperationalError: database or disk is full)")
 
 
 def test_faults_of_a_setting(tmp_path: Path):

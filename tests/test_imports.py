@@ -29,7 +29,7 @@ IMPORTS: dict[str, set[str]] = {
     "assembly": {"augment", "bilevel", "config", "data", "models", "seeds", "trials", "workers"},
     "analysis": {"augment", "storage", "trials"},
     "reporting": {"analysis", "augment", "config", "storage", "trials"},
-    "tracking": {"analysis", "augment", "config", "storage", "trials"},
+    "tracking": {"analysis", "augment", "config", "faults", "storage", "trials"},
     "planning": {"analysis", "config", "seeds", "storage", "trials"},
     "execution": {
         *("assembly", "augment", "bilevel", "config", "data", "faults", "planning", "reporting", "seeds", "storage"),

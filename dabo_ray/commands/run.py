@@ -22,7 +22,7 @@ from dabo_ray.config.schema import StudyConfig
 from dabo_ray.execution import tune
 from dabo_ray.execution.checkpoint import remove_checkpoints
 from dabo_ray.execution.cluster import connected
-from dabo_ray.execution.restarts import StudyStoppedError, run_with_restarts
+from dabo_ray.execution.restarts import run_with_restarts
 from dabo_ray.faults import machine_fault
 from dabo_ray.planning.plan import Plan
 from dabo_ray.planning.resume import flat
@@ -36,6 +36,9 @@ from dabo_ray.tracking.mlflow_ui import ui_command
 from dabo_ray.tracking.progress import Progress
 from dabo_ray.tracking.provenance import collect
 from dabo_ray.trials import Outcome, Phase
+
+MAX_LOST = 3
+"""So many records that MLflow did not take are named."""
 
 
 class Driver:
@@ -96,11 +99,11 @@ class Driver:
                 self._train()
         except KeyboardInterrupt:
             code = ExitCode.INTERRUPTED
-        except StudyStoppedError as error:
-            self.faults.append(str(error))
-        except Exception:
-            self.tracker.close()
-            raise
+        except Exception as error:
+            if not (fault := machine_fault(error)):
+                self.tracker.close()
+                raise
+            self.faults.append(fault)
         with self._noting_faults():
             self.plan.add_wall_seconds(time.monotonic() - start)
         with self._noting_faults():
@@ -211,7 +214,10 @@ class Driver:
         for fault in dict.fromkeys(self.faults):
             yield f"This start was stopped by a fault of the machine: {fault}."
         if self.tracker.lost:
-            missing = "; ".join(self.tracker.lost)
+            lost = self.tracker.lost
+            missing = "; ".join(lost[:MAX_LOST]) + (
+                f"; and {len(lost) - MAX_LOST} more" if len(lost) > MAX_LOST else ""
+            )
             yield f"MLflow at {redact(tracking_uri(self.study))} did not take everything. Missing: {missing}."
 
 

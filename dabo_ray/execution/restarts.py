@@ -13,10 +13,6 @@ from dabo_ray.faults import is_out_of_memory, machine_fault
 _LOG = logging.getLogger("dabo_ray")
 
 
-class StudyStoppedError(Exception):
-    """A fault of the machine ends this start of the study; its words say which, and what to do."""
-
-
 def run_with_restarts(
     study: StudyConfig,
     execution: tune.StudyExecution,
@@ -33,8 +29,9 @@ def run_with_restarts(
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the trials have been stopped.
-        StudyStoppedError: Ray ended again and again before any epoch was trained.
         DoesNotFitError: a trial does not fit on the cluster.
+        Exception: what ended Ray's run, if it is no fault of the machine, or came again and again before any epoch was
+            trained.
     """
     idle_starts, most_at_once = 0, None
     while True:
@@ -49,11 +46,9 @@ def run_with_restarts(
                 tune.run(study, execution, concurrent)
             return
         except Exception as error:
-            if not (fault := machine_fault(error)):
-                raise
             idle_starts = 0 if execution.num_epochs > num_epochs else idle_starts + 1
-            if idle_starts > tune.RETRIES:
-                raise StudyStoppedError(fault) from error
+            if not (fault := machine_fault(error)) or idle_starts > tune.RETRIES:
+                raise
             if is_out_of_memory(error):
                 most_at_once = max(1, execution.plan.budget.concurrent // 2)
             execution.ray_stopped(fault)

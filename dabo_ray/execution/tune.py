@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from dabo_ray.config.file import with_absolute_paths
 from dabo_ray.config.schema import ResourcesConfig, StudyConfig
 from dabo_ray.execution.checkpoint import remove_checkpoints
+from dabo_ray.execution.plan_hooks import Errors, PlanScheduler, PlanSearcher
 from dabo_ray.execution.signals import handler_kept
 from dabo_ray.execution.trial import StudyTrial
 from dabo_ray.faults import process_fault
@@ -143,66 +143,6 @@ class StudyExecution:
             observer.trial_ended(result)
 
 
-class _DrivenByPlan:
-    """Tune pickles its searcher and scheduler for `Tuner.restore`, which is not used: the plan has its own memory."""
-
-    execution: StudyExecution
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return object, ()
-
-
-class PlanSearcher(_DrivenByPlan, Searcher):  # type: ignore[misc]
-    """Tune's question for the next trial, answered by the plan."""
-
-    def __init__(self, execution: StudyExecution) -> None:
-        super().__init__(metric="outcome", mode="max")
-        self.execution = execution
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """See `StudyExecution.suggest`."""
-        return self.execution.suggest(trial_id)
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial reached its end, was stopped, failed, or its process was lost too often."""
-        if error or result is None:
-            self.execution.trial_lost(trial_id)
-            return
-        self.execution.epoch_ended(trial_id, _record(result))
-        self.execution.trial_ended(trial_id, Outcome(result["outcome"]), result["reason"])
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to save; see `_DrivenByPlan`."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """See `save`."""
-
-
-class PlanScheduler(_DrivenByPlan, FIFOScheduler):  # type: ignore[misc]
-    """Tune's question whether a trial goes on, answered by the plan."""
-
-    def __init__(self, execution: StudyExecution) -> None:
-        super().__init__()
-        self.execution = execution
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A process was lost; nothing but Tune's file has the error."""
-        file = Path(trial.error_file)
-        self.execution.process_lost(trial.trial_id, file.read_text() if file.is_file() else "")
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Stops a trial that the plan has given up."""
-        stop = self.execution.epoch_ended(trial.trial_id, _record(result))
-        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
-
-
-def _record(result: Mapping[str, Any]) -> dict[str, float]:
-    """The epoch's metrics in a Tune result, nested or flattened."""
-    if isinstance(result.get("record"), dict):
-        return dict(result["record"])
-    return {key.removeprefix("record/"): value for key, value in result.items() if key.startswith("record/")}
-
-
 class DoesNotFitError(ValueError):
     """The cluster is too small for a trial."""
 
@@ -238,20 +178,21 @@ def run(study: StudyConfig, execution: StudyExecution, concurrent: int) -> None:
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the trials have been stopped.
+        Exception: what the plan, an observer or Ray raised; the trials have been stopped.
     """
     resources = study.resources
     if resources.workers == "local":
         needs = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker, TRIAL_RESOURCE: 1}
     else:
         needs = {"CPU": 0, TRIAL_RESOURCE: 1}
-    scratch = StudyFolder(execution.folder).tune
+    scratch, errors = StudyFolder(execution.folder).tune, Errors()
     # Tune writes an experiment of its own; the plan is the one that is kept.
     shutil.rmtree(scratch, ignore_errors=True)
     tuner = tune.Tuner(
         tune.with_resources(StudyTrial, needs),
         tune_config=tune.TuneConfig(
-            search_alg=PlanSearcher(execution),
-            scheduler=PlanScheduler(execution),
+            search_alg=PlanSearcher(execution, errors),
+            scheduler=PlanScheduler(execution, errors),
             num_samples=-1,
             max_concurrent_trials=concurrent,
             reuse_actors=True,
@@ -261,6 +202,7 @@ def run(study: StudyConfig, execution: StudyExecution, concurrent: int) -> None:
             name=scratch.name,
             storage_path=str(execution.folder),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[errors],
             verbose=0,
         ),
     )

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from dabo_ray.config.addresses import redact
+from dabo_ray.faults import machine_fault
 
 logger = logging.getLogger("dabo_ray")
 
@@ -87,7 +88,8 @@ class Delivery:
                 record.call()
                 return True
             except Exception as error:
-                self._reason = redact(" ".join(str(error).split()))[:MAX_REASON] or type(error).__name__
+                words = machine_fault(error) or " ".join(str(error).split()) or type(error).__name__
+                self._reason = redact(words)[:MAX_REASON]
             self._warn_once(record.what)
             if self._answers():
                 refusals += 1

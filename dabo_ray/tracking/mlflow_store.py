@@ -41,7 +41,8 @@ class MlflowStore:
 
         if not self.verbose:
             for name in ("mlflow", "alembic", "sqlalchemy.engine", "urllib3.connectionpool"):
-                logging.getLogger(name).setLevel(logging.ERROR)
+                # What goes wrong is raised too; MLflow logs it with pages of traceback, and again at every try.
+                logging.getLogger(name).setLevel(logging.CRITICAL)
         if (database := _sqlite_file(self.uri)) is not None:
             prepare(database)
         return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.execution import tune
-from dabo_ray.execution.restarts import StudyStoppedError, run_with_restarts
+from dabo_ray.execution.restarts import run_with_restarts
 from dabo_ray.planning.plan import Plan
 from dabo_ray.trials import Outcome
 
@@ -92,9 +92,9 @@ def test_a_trial_that_ends_ray_again_and_again_is_left_and_the_study_goes_on(exe
     assert "resources.concurrent_trials" in execution.plan.left[0].reason
 
 
-def test_without_an_epoch_between_the_study_stops_with_a_sentence(execution, monkeypatch):
+def test_without_an_epoch_between_the_study_stops(execution, monkeypatch):
     runs = Runs(*[(0, NodeDiedError("a node is dead"))] * 5)
-    with pytest.raises(StudyStoppedError, match=r"^Ray has lost a process or a node \(NodeDiedError: a node is dead\)"):
+    with pytest.raises(NodeDiedError):
         carry_out(execution, runs, monkeypatch)
     assert len(runs.left) == 5 - 1 - tune.RETRIES
 
@@ -102,7 +102,7 @@ def test_without_an_epoch_between_the_study_stops_with_a_sentence(execution, mon
 def test_a_plan_that_cannot_be_written_stops_the_study_too(execution, monkeypatch):
     full = OperationalError("INSERT", {}, Exception("database or disk is full"))
     monkeypatch.setattr(execution.plan._store, "report", lambda *_: (_ for _ in ()).throw(full))
-    with pytest.raises(StudyStoppedError, match=r"^a disk is full"):
+    with pytest.raises(OperationalError):
         carry_out(execution, Runs(*[(1, None)] * 5), monkeypatch)
 
 
