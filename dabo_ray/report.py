@@ -56,7 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"{folder}: the study cannot be read. {error}", file=sys.stderr)
         return ExitCode.BAD_INPUT
-    summary = summarize(study.study, results, earlier.get("wall_seconds"), provenance, budget=earlier.get("budget", ""))
+    summary = summarize(
+        study.study,
+        results,
+        earlier.get("wall_seconds"),
+        provenance,
+        budget=earlier.get("budget", ""),
+        question=study.question,
+    )
     summary["use_this"] = use_this(folder, study, results, summary["arms"])
     question = leading_comment(files.study_file.read_text(encoding="utf-8"))
     report = write_report(folder, study, question=question, results=results, summary=summary)

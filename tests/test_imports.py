@@ -82,7 +82,7 @@ OWNED_BY: dict[str, set[str]] = {
     },
     "pyarrow": {"analysis.results", "data", "benchmarks.ray_loader"},
     "PIL": {*EXPORTED, "data", "tracking.mlflow_runs", "benchmarks"},
-    "scipy": {"analysis.statistics", "data.folders"},
+    "scipy": {"analysis.statistics", "analysis.effects", "data.folders"},
     "sklearn": {"data.sources"},
     "torchvision": {*EXPORTED, "augment.fixed_transform", "models.imagenet", "prepare", "benchmarks"},
     "numpy": {*EXPORTED[:2], "analysis", "data", "execution.worker", "reporting", "tracking", "benchmarks"},

@@ -22,6 +22,7 @@ from dabo_ray.analysis.wording import duration
 from dabo_ray.augment import export
 from dabo_ray.augment.affine import AffineAugmenter
 from dabo_ray.config.file import check_study, leading_comment, read_study
+from dabo_ray.config.key_paths import to_dict
 from dabo_ray.planning.plan import Plan
 from dabo_ray.reporting import writer
 from dabo_ray.reporting.samples import sample_grid
@@ -341,6 +342,18 @@ def test_captions_are_not_repeated(finished):
     captions = [part.partition("</figcaption>")[0] for part in shown]
     assert len(set(captions)) == len(captions)
     assert sum("Standard deviation of the distribution" in caption for caption in captions) == 1
+
+
+def test_a_study_of_settings_begins_with_them(tmp_path, monkeypatch):
+    settings = check_study({**to_dict(STUDY), "question": "settings"}, "the test's study")
+    monkeypatch.setitem(globals(), "STUDY", settings)
+    page = Study(tmp_path / "digits").choose().conclude().write()
+    header, *rows = page.tables["settings"]
+    assert header[:4] == ["setting", "value", "trials", "select (%)"]
+    assert {row[0] for row in rows} >= {"augmenter.hidden", "augmenter.lr", "bilevel.inner_steps"}
+    places = [page.text.index(words) for words in ("Effects of the settings", "Which is better", "Accuracy and cost")]
+    assert places == sorted(places)
+    assert page.text.index("What the settings do") < places[2]
 
 
 def test_hostile_text_stays_text(tmp_path):

@@ -16,6 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from dabo_ray.analysis.convergence import learned_seeds
+from dabo_ray.analysis.effects import interplay, setting_effects, settings_answer
 from dabo_ray.analysis.outlying import outlying_seeds
 from dabo_ray.analysis.statistics import BASIS_ARM, compare, half_width_95
 from dabo_ray.analysis.verdict import answer, headline
@@ -53,13 +54,14 @@ def summarize(
     provenance: Mapping[str, str],
     *,
     budget: str = "",
+    question: str = "augmentation",
 ) -> dict[str, Any]:
     """What the study found, as JSON values: the content of `summary.json`.
 
     Returns:
         A dictionary of
         `study`: its name;
-        `answer`: a sentence, see `verdict.answer`;
+        `answer`: a sentence, see `verdict.answer`, or `effects.settings_answer` where settings are the `question`;
         `verdict`: `better`, `worse` or `cannot be told apart`, the learned arm with the best test mean against the best
         baseline; None if there are no two to compare;
         `phases`: the number of trials of every phase by outcome, zeros included;
@@ -72,6 +74,7 @@ def summarize(
         `best`: the name of the first arm, None before any final trial is complete;
         `use_this`: the recommendation, see `reporting.use_this`, by who knows the study's file and folder, else None;
         `comparisons`: see `statistics.Comparison`;
+        `settings`, `interplay`: see `effects.Effect` and `effects.Interplay`, from the trials of the search;
         `outlying_seeds`: sentences, see `outlying.outlying_seeds`;
         `learned_seeds`: how the learning of each seed ended, see `convergence.LearnedSeed`;
         `training_seconds`: time that the trials of each phase trained, together;
@@ -82,15 +85,18 @@ def summarize(
     arms = _arms(results)
     comparisons = compare(arms)
     found = headline(arms, comparisons)
+    effects, pairs = ([asdict(each) for each in of(results)] for of in (setting_effects, interplay))
     return {
         "study": study,
-        "answer": answer(arms, comparisons),
+        "answer": settings_answer(effects, pairs) if question == "settings" else answer(arms, comparisons),
         "verdict": str(found.verdict) if found else None,
         "phases": _phases(results),
         "arms": arms,
         "best": arms[0]["name"] if arms else None,
         "use_this": None,
         "comparisons": [{**asdict(comparison), "verdict": str(comparison.verdict)} for comparison in comparisons],
+        "settings": effects,
+        "interplay": pairs,
         "outlying_seeds": outlying_seeds(arms),
         "learned_seeds": [asdict(seed) for seed in learned_seeds(results)],
         "training_seconds": _training_seconds(results),

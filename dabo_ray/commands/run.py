@@ -150,7 +150,9 @@ class Driver:
         """Writes report and tables, also of a study that was interrupted."""
         results = self.plan.results()
         wall_seconds, note = self.plan.wall_seconds, self.plan.budget_note
-        self.summary = summarize(self.study.study, results, wall_seconds, self.provenance, budget=note)
+        self.summary = summarize(
+            self.study.study, results, wall_seconds, self.provenance, budget=note, question=self.study.question
+        )
         self.summary["use_this"] = use_this(self.folder, self.study, results, self.summary["arms"])
         write_results(self.folder, results)
         write_summary(self.folder, self.summary)

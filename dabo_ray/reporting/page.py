@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dabo_ray.analysis.convergence import quantity_and_unit
+from dabo_ray.analysis.effects import interplay
 from dabo_ray.analysis.results import metric
 from dabo_ray.analysis.trial_files import Records, learned_augmenters, read_samples
 from dabo_ray.augment.description import draw_samples
@@ -70,8 +71,10 @@ def sections(
         ("What was learned", learned + _spreads(results, records, shift.spreads(), styles)),
         ("What the augmentation does to images", _samples(study_dir, results, summary["arms"])),
         ("Training", _training(results, records, styles)),
-        ("What the settings do", _searched(results, importance, study.search, styles)),
+        ("What the settings do", _searched(results, importance, study.search, styles) + _interplay(results)),
     ]
+    if study.question == "settings":
+        found = [found[-1], *found[:-1]]
     return [(heading, pictures) for heading, pictures in found if pictures]
 
 
@@ -137,6 +140,14 @@ def _searched(
             settings.parallel_coordinates(results),
         ),
     )
+
+
+def _interplay(results: Sequence[TrialResult]) -> list[Picture]:
+    caption = "Mean select accuracy of the complete trials of the search that have both values; the darker, the better."
+    return [
+        Picture(f"{pair.first} and {pair.second}", caption, settings.interplay_map(results, pair.first, pair.second))
+        for pair in interplay(results)
+    ]
 
 
 def _distributions(

@@ -75,6 +75,7 @@ def write_report(
         summary=summary,
         unfinished=not summary["arms"] or any(result.outcome is Outcome.RUNNING for result in results),
         sections=sections(study_dir, results, records, summary, importance(results), study),
+        settings_first=study.question == "settings",
         finals=_final_trials(results, summary),
         trials=(trials := choosing_trials(results)),
         setting_keys=sorted({key for result in trials for key in result.trial.settings}),

@@ -33,7 +33,8 @@ def final(arm, seed, test_accuracy, seconds, **rest):
 
 # Programs read summary.json: a key may be added, and never go or change its name.
 KEYS = ["study", "answer", "verdict", "phases", "arms", "best", "use_this", "comparisons"]
-KEYS += ["outlying_seeds", "learned_seeds", "training_seconds", "budget", "wall_seconds", "provenance"]
+KEYS += ["settings", "interplay", "outlying_seeds", "learned_seeds", "training_seconds", "budget", "wall_seconds"]
+KEYS += ["provenance"]
 COMPARISON_KEYS = ["arm", "against", "reference", "seeds", "difference", "low", "high", "p", "verdict"]
 
 

@@ -78,6 +78,10 @@ class StudyConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Everything random follows from it."""
 
+    question: Literal["augmentation", "settings"] = "augmentation"
+    """What the answer is about: `augmentation`: whether what was learned beats the baselines; `settings`: what each
+    searched setting does to the select accuracy."""
+
     data: DataConfig
     """Images and splits."""
 

@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 
+from dabo_ray.analysis.effects import complete_trials, in_order, levels_of
 from dabo_ray.analysis.results import metric
 from dabo_ray.analysis.statistics import BASIS_ARM
 from dabo_ray.reporting.figures.drawing import (
@@ -90,6 +91,34 @@ def importance_bars(importance: Mapping[str, float]) -> str | None:
     axes.set_xlim(0, 1.12 * max(max(importance.values()), 0.1))
     axes.set_xlabel("share of the importance")
     axes.grid(visible=False, axis="y")
+    return data_uri(figure)
+
+
+def interplay_map(results: Sequence[TrialResult], first: str, second: str) -> str:
+    """Mean select accuracy for each pair of values of two settings, in its cell; white where none was tried."""
+    trials = complete_trials(results)
+    rows, columns = levels_of(trials, first), levels_of(trials, second)
+    heights, widths = in_order(rows), in_order(columns)
+    cells = np.full((len(heights), len(widths)), np.nan)
+    for place in np.ndindex(cells.shape):
+        pair = heights[place[0]], widths[place[1]]
+        inside = zip(rows, columns, trials, strict=True)
+        values = [result.metrics["select_accuracy"] for row, column, result in inside if (row, column) == pair]
+        if values:
+            cells[place] = np.mean(values)
+    figure, axes = plot(height=1.4 + 0.45 * len(heights))
+    axes.grid(visible=False)
+    low, high = np.nanmin(cells), np.nanmax(cells)
+    scale = Normalize(low - 0.3 * (high - low), max(high, low + 0.1))
+    axes.imshow(cells, cmap="cividis_r", norm=scale, aspect="auto")
+    for (row, column), value in np.ndenumerate(cells):
+        if np.isfinite(value):
+            colour = "white" if scale(value) > 0.6 else TEXT
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(range(len(widths)), [label(level) for level in widths])
+    axes.set_yticks(range(len(heights)), [label(level) for level in heights])
+    axes.set_xlabel(label(second))
+    axes.set_ylabel(label(first))
     return data_uri(figure)
 
 
