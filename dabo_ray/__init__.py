@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from dabo_ray.augment.affine import AffineAugmenter
     from dabo_ray.augment.affine_color import AffineColorAugmenter
     from dabo_ray.augment.augmenter import Augmenter
-    from dabo_ray.augment.export import load, load_augmenter, save
+    from dabo_ray.augment.export import load_augmenter, save
     from dabo_ray.augment.policy import PolicyAugmenter
     from dabo_ray.augment.transform import LearnedTransform
     from dabo_ray.bilevel.bilevel_step import BilevelStep
     from dabo_ray.bilevel.finite import Diverged
     from dabo_ray.bilevel.shrunk_adam import ShrunkAdam
+    from dabo_ray.results import StudyResults, load
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "LearnedTransform",
     "PolicyAugmenter",
     "ShrunkAdam",
+    "StudyResults",
     "__version__",
     "load",
     "load_augmenter",
@@ -45,7 +47,8 @@ _MODULES = {
     "LearnedTransform": "augment.transform",
     "PolicyAugmenter": "augment.policy",
     "ShrunkAdam": "bilevel.shrunk_adam",
-    "load": "augment.export",
+    "StudyResults": "results",
+    "load": "results",
     "load_augmenter": "augment.export",
     "save": "augment.export",
 }

@@ -17,7 +17,7 @@ COMMANDS = {
 """Subcommand -> what it does. Each is a module of the package, with `main(argv) -> exit code`."""
 
 STUDY = (
-    *("ray", "optuna", "sqlalchemy", "mlflow", "scipy", "sklearn", "pydantic", "psutil", "yaml", "rich"),
+    *("ray", "optuna", "sqlalchemy", "mlflow", "pandas", "scipy", "sklearn", "pydantic", "psutil", "yaml", "rich"),
     *("matplotlib", "jinja2"),
 )
 """What the extra `study` installs, by the names of imports."""

@@ -1,4 +1,4 @@
-"""Command that writes the report of a study: python -m dabo_ray.report runs/digits."""
+"""Command that writes the report of a study, or compares several: python -m dabo_ray.report runs/digits."""
 
 from __future__ import annotations
 
@@ -26,23 +26,51 @@ def _read_json(path: Path, default: Any) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the report of the study in the given folder; returns 0, or 2 if it is not a study's folder."""
+    """Write the report of the study in a folder, or compare several; returns 0, or 2 for what is no study's folder."""
     parser = argparse.ArgumentParser(
         prog="python -m dabo_ray.report",
-        description="Write the report of a study, finished or not: one HTML file that needs no network.",
+        description="Write the report of a study, finished or not: one HTML file that needs no network. "
+        "Of several studies of the same data, print how they compare.",
     )
-    parser.add_argument("study_dir", type=Path, metavar="FOLDER", help="the folder of a study, for example runs/digits")
-    folder: Path = parser.parse_args(argv).study_dir
-    files = StudyFolder(folder)
-    if not files.was_started:
-        lacking = f"it lacks {files.study_file.name}, or {files.plan.name} and {files.trials.name}/"
-        found = lacking if folder.is_dir() else "there is no such folder"
-        print(
-            f"{folder} is not the folder of a study: {found}. Give <storage>/<study>, as in runs/digits.",
-            file=sys.stderr,
-        )
-        return ExitCode.BAD_INPUT
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help="the folder of a study, for example runs/digits; of several, a comparison is printed instead",
+    )
+    folders: list[Path] = parser.parse_args(argv).folders
+    for folder in folders:
+        files = StudyFolder(folder)
+        if not files.was_started:
+            lacking = f"it lacks {files.study_file.name}, or {files.plan.name} and {files.trials.name}/"
+            found = lacking if folder.is_dir() else "there is no such folder"
+            print(
+                f"{folder} is not the folder of a study: {found}. Give <storage>/<study>, as in runs/digits.",
+                file=sys.stderr,
+            )
+            return ExitCode.BAD_INPUT
+    return _report(folders[0]) if len(folders) == 1 else _compare(folders)
 
+
+def _compare(folders: Sequence[Path]) -> int:
+    """Prints how studies of the same data compare."""
+    from rich.console import Console
+
+    from dabo_ray.commands.compare import print_comparison
+
+    try:
+        provenance = [_read_json(StudyFolder(folder).provenance, {}) for folder in folders]
+        print_comparison(folders, provenance, Console(highlight=False))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.BAD_INPUT
+    return ExitCode.DONE
+
+
+def _report(folder: Path) -> int:
+    """Writes the report of one study."""
+    files = StudyFolder(folder)
     # Optuna and torch, behind them, take seconds to import; a wrong folder is told at once.
     from dabo_ray.planning.plan import read_results
     from dabo_ray.reporting.use_this import use_this

@@ -186,7 +186,7 @@ def write_results(folder: Path, results: Sequence[TrialResult]) -> None:
 
     A column for each setting, and one for each metric of the last epoch: what was learned, memory, whatever there is.
     """
-    table = _table(results)
+    table = results_table(results)
     files = StudyFolder(folder)
     with replacing(files.results_parquet) as path:
         pyarrow.parquet.write_table(table, path)
@@ -194,7 +194,8 @@ def write_results(folder: Path, results: Sequence[TrialResult]) -> None:
         pyarrow.csv.write_csv(table, path)
 
 
-def _table(results: Sequence[TrialResult]) -> pa.Table:
+def results_table(results: Sequence[TrialResult]) -> pa.Table:
+    """A row per trial, see `write_results`."""
     rows = [
         {
             "name": result.trial.name,

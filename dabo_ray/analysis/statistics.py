@@ -116,6 +116,19 @@ def worse_than_another(arms: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return dict(zip((arm["name"] for arm in arms), holm(p_values), strict=True))
 
 
+def compare_same_arms(arms: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> list[Comparison]:
+    """Every arm against that of the same name in another study, over the seeds that both have.
+
+    Seeds are the same in studies of the same `seed`, and with them splits, first weights and the order of the batches.
+
+    Args:
+        arms: The `arms` of a summary.
+        others: Those of the study to compare with.
+    """
+    by_name = {arm["name"]: arm for arm in others}
+    return _judged("the other study", [(arm, [by_name[arm["name"]]]) for arm in arms if arm["name"] in by_name])
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p-values corrected for their number, so that one error among all is as rare as asked (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")
@@ -141,11 +154,18 @@ def _corrected(
     arms: Sequence[Mapping[str, Any]], against: str, references: Sequence[Mapping[str, Any]]
 ) -> list[Comparison]:
     """Each of `arms` against the best of `references`, with Holm's correction over the arms."""
-    pairs = [(arm, [_paired(arm, reference) for reference in references]) for arm in arms]
-    pairs = [(arm, differences) for arm, differences in pairs if any(map(len, differences))]
-    p_values = [_p_value(differences) for _, differences in pairs]
+    return _judged(against, [(arm, references) for arm in arms])
+
+
+def _judged(
+    against: str, compared: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
+) -> list[Comparison]:
+    """Each arm against the best of its references, with Holm's correction over the arms."""
+    pairs = [(arm, references, [_paired(arm, each) for each in references]) for arm, references in compared]
+    pairs = [pair for pair in pairs if any(map(len, pair[2]))]
+    p_values = [_p_value(differences) for _, _, differences in pairs]
     found = []
-    for (arm, differences), p, level in zip(pairs, holm(p_values), _levels(p_values), strict=True):
+    for (arm, references, differences), p, level in zip(pairs, holm(p_values), _levels(p_values), strict=True):
         means = [float(np.mean(d)) if len(d) else math.inf for d in differences]
         hardest = int(np.argmin(means))
         low, high = _interval(differences, level)

@@ -14,7 +14,7 @@ from dabo_ray.config.schema.baselines import ARMS, NetworkConfig, arm_of
 from dabo_ray.config.schema.policies import AugmenterFileConfig
 from dabo_ray.reporting.transform_code import Step, baseline_steps, file_step, program
 from dabo_ray.storage.layout import StudyFolder
-from dabo_ray.trials import FROZEN, LEARNED, TrialResult
+from dabo_ray.trials import FROZEN, LEARNED, Phase, TrialResult
 
 
 def use_this(
@@ -53,11 +53,16 @@ def best_seed(study_dir: Path, results: Sequence[TrialResult], arm: str) -> Tria
     It is the one that did best on the outer images, which it was learned on; no test image is looked at. A frozen arm
     is augmented with what the trials it comes from have learned.
     """
-    by_name = {result.trial.name: result for result in results}
-    members = [result for result in results if result.trial.arm == arm]
-    sources = [by_name.get(result.trial.origin or "", result) if _is_frozen(result) else result for result in members]
-    kept = [result for result in sources if StudyFolder(study_dir).trial(result.trial.name).augmenter.is_file()]
+    kept = kept_networks(study_dir, results, arm)
     return min(kept, key=lambda r: (r.metrics.get("outer_loss", math.inf), r.trial.seed_index), default=None)
+
+
+def kept_networks(study_dir: Path, results: Sequence[TrialResult], arm: str) -> list[TrialResult]:
+    """The final trials whose files are the networks of an arm; those that a frozen arm comes from."""
+    by_name = {result.trial.name: result for result in results}
+    members = [result for result in results if result.trial.arm == arm and result.trial.phase is Phase.FINAL]
+    sources = [by_name.get(result.trial.origin or "", result) if _is_frozen(result) else result for result in members]
+    return [result for result in sources if StudyFolder(study_dir).trial(result.trial.name).augmenter.is_file()]
 
 
 def _is_frozen(result: TrialResult) -> bool:
