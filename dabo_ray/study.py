@@ -10,6 +10,7 @@ from pathlib import Path
 from dabo_ray.commands.process import ExitCode, exit_code_of
 from dabo_ray.config.describe import describe_plan
 from dabo_ray.config.errors import ConfigError
+from dabo_ray.config.feasible import check_feasible
 from dabo_ray.config.file import leading_comment, read_study
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.execution import signals
@@ -85,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return ExitCode.DONE
         check_extensions(extended_keys(options))
         study = read_study(options.file, [*options.set, *options.extend])
+        check_feasible(study)
         if options.check:
             print(describe_plan(study))
             return ExitCode.DONE

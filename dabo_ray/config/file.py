@@ -27,6 +27,10 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         ConfigError: the file cannot be read, is not a YAML mapping, or holds wrong keys or values.
     """
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"the name of the study file {str(path)!a} is not UTF-8; rename it") from None
+    try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
