@@ -83,7 +83,8 @@ def adjust_tones(images: Tensor, tones: Tones, keys: Tensor) -> Tensor:
         return _blend_in_order(images, tones.factors, order, torch.ones_like(before_hue))
     # The hue is the dearest: it is turned once, between the tones that come before it and those that come after.
     images = _blend_in_order(images, tones.factors, order, before_hue)
-    images = F.hue(images, tones.turns)
+    if not F.is_idle(tones.turns, 0):
+        images = F.hue(images, tones.turns)
     return _blend_in_order(images, tones.factors, order, ~before_hue)
 
 
@@ -93,6 +94,8 @@ def _blend_in_order(images: Tensor, factors: Tensor, order: Tensor, included: Te
         included = included & (torch.arange(3, device=included.device) < 2)
     shares = torch.where(included, factors, torch.ones_like(factors)).gather(1, order)
     for place, share in zip(order.unbind(1), shares.unbind(1), strict=True):
+        if F.is_idle(share, 1):
+            continue
         grey = F.grayscale(images)
         of_mean, of_grey = (F.per_image((1 - share) * (place == kind)) for kind in (1, 2))
         other = grey * of_grey + grey.mean(dim=(1, 2, 3), keepdim=True) * of_mean

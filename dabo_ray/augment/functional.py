@@ -262,6 +262,14 @@ def _words(images: Tensor) -> Tensor:
     return images.view(next(word for word in _WORDS if row % word.itemsize == 0))
 
 
+def is_idle(values: Tensor, neutral: float) -> bool:
+    """Whether an operation can be left out: its parameters are known, without waiting, to change none of the images.
+
+    Where gradients are needed it never is, nor on a GPU, whose numbers would have to be waited for.
+    """
+    return not torch.is_grad_enabled() and values.device.type == "cpu" and bool((values == neutral).all())
+
+
 def per_image(values: Tensor) -> Tensor:
     """Values of shape (B,) as (B, 1, 1, 1)."""
     return values.view(-1, 1, 1, 1)

@@ -113,22 +113,23 @@ class PolicyAugmenter(CoordinateAugmenter):
         """Images after their operations."""
         coordinates, gates, chance = decided
         done = dict(zip(self.operations, gates.unbind(1), strict=True))
-        if "flip" in done:
+        active = {name for name, gate in done.items() if not F.is_idle(gate, 0)}
+        if "flip" in active:
             images = choose(done["flip"], images.flip(-1), images)
-        if not done.keys().isdisjoint(AFFINE_OPERATIONS):
+        if not active.isdisjoint(AFFINE_OPERATIONS):
             images = F.warp(images, self._theta(coordinates, done).to(images))
-        if not done.keys().isdisjoint(TONE_OPERATIONS):
+        if not active.isdisjoint(TONE_OPERATIONS):
             keys = chance[:, len(done) : len(done) + NUM_KEYS]
             images = adjust_tones(images, _gated_tones(coordinates, done), keys)
-        if "sharpness" in done:
+        if "sharpness" in active:
             images = F.sharpness(images, 1 + done["sharpness"] * (coordinates[:, SHARPNESS].exp() - 1))
         for name, whole in _WHOLE.items():
-            if name in done:
+            if name in active:
                 images = choose(done[name], whole(images), images)
         for name, strong in _STRONG.items():
-            if name in done:
+            if name in active:
                 images = choose(done[name], strong(images, _strength(coordinates, name)), images)
-        if "erase" in done:
+        if "erase" in active:
             centres = (chance[:, -2:] + 1) / 2
             images = erase(images, _strength(coordinates, "erase"), centres, done["erase"])
         return images

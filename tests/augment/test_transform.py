@@ -299,3 +299,17 @@ def test_rows_drawn_ahead_have_the_distribution(affine) -> None:
     assert ((rows.mean(0) - expected.mean(0)).abs() < 5 * error + 1e-6).all()
     torch.testing.assert_close(rows.std(0), expected.std(0), rtol=0.1, atol=1e-6)
     assert len({tuple(row) for row in rows.flatten(1).tolist()}) > 3000
+
+
+@pytest.mark.parametrize("name", ["affine_color", "policy"])
+def test_what_does_nothing_is_left_out_without_a_difference(name) -> None:
+    """Image by image without gradients, where operations that are not drawn are skipped, against a whole batch."""
+    made = shaken(name)
+    images = torch.rand(40, 3, 10, 8, generator=seeded())
+    decided = made.decide(*made.draw(40, seeded(2)))
+    together = made.carry_out(images, decided)
+    with torch.no_grad():
+        alone = [
+            made.carry_out(image[None], tuple(part[at : at + 1] for part in decided)) for at, image in enumerate(images)
+        ]
+    torch.testing.assert_close(torch.cat(alone), together, atol=1e-5, rtol=0)
