@@ -110,7 +110,7 @@ def run(study: StudyConfig, options: argparse.Namespace) -> int:
     from dabo_ray.assembly import check_files, make_study_pools
     from dabo_ray.augment.fast_autoaugment_file import PolicyFileError
     from dabo_ray.augment.frozen import AugmenterFileError
-    from dabo_ray.commands.open_folder import held_folder
+    from dabo_ray.commands.open_folder import held_folder, held_plan
     from dabo_ray.data.images import DataError
     from dabo_ray.execution.cluster import check_cluster
     from dabo_ray.models.imagenet import WeightsError
@@ -139,9 +139,10 @@ def run(study: StudyConfig, options: argparse.Namespace) -> int:
     with held_folder(study, comment, resume=resume, extended=extended) as (folder, study):
         from dabo_ray.commands.run import Driver
 
-        driver = Driver(study, folder, question=comment, dataset_digest=digest, verbose=options.verbose)
         overrides = [word for override in options.set for word in ("--set", override)]
-        return driver.run(["python", "-m", "dabo_ray.study", str(options.file), *overrides])
+        with held_plan(study, folder):
+            driver = Driver(study, folder, question=comment, dataset_digest=digest, verbose=options.verbose)
+            return driver.run(["python", "-m", "dabo_ray.study", str(options.file), *overrides])
 
 
 if __name__ == "__main__":

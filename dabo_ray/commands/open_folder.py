@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from dabo_ray.config.addresses import database_url, redact
 from dabo_ray.config.errors import ConfigError
 from dabo_ray.config.file import read_study, to_yaml
 from dabo_ray.config.schema import StudyConfig
+from dabo_ray.planning.driver_lock import PlanHeldError
+from dabo_ray.planning.plan import Plan
 from dabo_ray.planning.resume import continued
 from dabo_ray.storage.atomic import remove_all_leftovers, write_atomically
 from dabo_ray.storage.layout import StudyFolder
@@ -72,6 +75,50 @@ def held_folder(
             if is_fresh:
                 shutil.rmtree(folder)
             raise
+
+
+@contextmanager
+def held_plan(study: StudyConfig, folder: Path) -> Iterator[None]:
+    """Locks a plan in a database that others may share; that in the study's folder is locked with it.
+
+    Raises:
+        ConfigError: the database cannot be opened, or a driver elsewhere runs the study.
+    """
+    if not study.database:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(Plan(study, study.database).held(folder))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        except PlanHeldError as error:
+            raise ConfigError(
+                f"the study {study.study!r} is being run on the same database by {error}; wait for it or stop it, or "
+                "use another name or database"
+            ) from None
+        yield
+
+
+def check_whole(study: StudyConfig, plan: Plan, files: StudyFolder) -> None:
+    """Refuses a plan and a folder that do not belong together: what one has finished, the other knows.
+
+    Raises:
+        ConfigError: the plan has no trial of those in the folder, or the folder none of those in the plan.
+    """
+    known, trained = plan.results(), files.records()
+    if trained and not known:
+        raise ConfigError(
+            f"the study {study.study!r} has {len(trained)} trial(s) in {files.trials}, and its plan "
+            f"({redact(database_url(study, files))}) has none: it was lost or emptied, or another database was named "
+            f"before. Put that back, or remove {files.path} to begin from nothing"
+        )
+    if known and not trained and plan.home not in ("", str(files.path)):
+        raise ConfigError(
+            f"the database of the study {study.study!r} has {len(known)} trial(s), whose files are in {plan.home} and "
+            f"not in {files.path}. Go on there (--set storage={Path(plan.home).parent}), or use another name or "
+            "another database"
+        )
 
 
 def _unwritable(folder: Path, error: OSError) -> ConfigError:

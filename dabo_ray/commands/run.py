@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from dabo_ray.analysis.results import summarize, write_results, write_summary
-from dabo_ray.commands.open_folder import write_provenance
+from dabo_ray.commands.open_folder import check_whole, write_provenance
 from dabo_ray.commands.process import ExitCode
 from dabo_ray.config.addresses import database_url, redact, tracking_uri
 from dabo_ray.config.errors import ConfigError
@@ -65,6 +65,8 @@ class Driver:
             self.plan = Plan(study, database_url(study, StudyFolder(folder)))
         except ValueError as error:
             raise ConfigError(str(error)) from None
+        check_whole(study, self.plan, StudyFolder(folder))
+        self.plan.settle(folder)
         self.earlier = [result for result in self.plan.results() if result.outcome is not Outcome.RUNNING]
         self.provenance = collect(dataset=study.data.name, dataset_digest=dataset_digest, gpus=_gpus())
         write_provenance(folder, self.provenance)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dabo_ray.config.addresses import database_url
 from dabo_ray.config.file import read_study
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.planning.budget import BudgetTracker, Usage
+from dabo_ray.planning.driver_lock import plan_held
 from dabo_ray.planning.phases import NoTrial, Phases
 from dabo_ray.planning.search import SearchPhase
 from dabo_ray.planning.trial_states import TrialStates
@@ -200,6 +202,20 @@ class Plan:
         was extended, they may be others than before.
         """
         return self._states.results({trial.name: trial for trial in self._phases.final_trials()})
+
+    @property
+    def home(self) -> str:
+        """The folder that the study's files are in, as its last driver saw it; empty before the first."""
+        return str(self._store.fact("home") or "")
+
+    def settle(self, folder: Path) -> None:
+        """Keeps which folder the study's files are in."""
+        if self.home != str(folder):
+            self._store.keep_fact("home", str(folder))
+
+    def held(self, folder: Path) -> AbstractContextManager[None]:
+        """Holds the plan for a driver in a folder, see `driver_lock.plan_held`. What is held is to be opened anew."""
+        return plan_held(self._store, folder)
 
     @property
     def wall_seconds(self) -> float:
