@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dabo_ray.analysis.statistics import ALPHA, BASIS_ARM, worse_than_another
-from dabo_ray.analysis.verdict import p_text
+from dabo_ray.analysis.statistics import ALPHA, BASIS_ARM, Verdict, compare, is_learned, worse_than_another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,19 +22,34 @@ class Recommendation:
 def recommend(arms: Sequence[Mapping[str, Any]]) -> Recommendation | None:
     """The arm to use; None without any.
 
-    Of the arms that are not found worse than another one it is the cheapest to train with from now on: what it took to
-    learn an augmentation that is in a file is spent. `none` is the cheapest of all, whatever the clock says.
+    Of the arms that no test of the report finds worse than another one it is the cheapest to train with from now on:
+    what it took to learn an augmentation that is in a file is spent. `none` is the cheapest of all, whatever the clock
+    says.
 
     Args:
         arms: The `arms` of a summary, best test mean first.
     """
     if not arms:
         return None
-    p_values = worse_than_another(arms)
     best, *_ = arms
-    kept = [arm for arm in arms if arm is best or p_values[arm["name"]] > ALPHA]
+    worse = _worse(arms)
+    kept = [arm for arm in arms if arm is best or arm["name"] not in worse]
     chosen = min(kept, key=lambda arm: (arm["name"] != BASIS_ARM, _cost(arm)))
-    return Recommendation(arm=chosen["name"], certainty=_certainty(chosen, best, kept, arms, p_values))
+    return Recommendation(arm=chosen["name"], certainty=_certainty(chosen, best, kept, arms))
+
+
+def _worse(arms: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Arms that are worse than another one: by the comparisons of the report, or by a test of every pair."""
+    found = {name for name, p in worse_than_another(arms).items() if p <= ALPHA}
+    for comparison in compare(arms):
+        if comparison.verdict is Verdict.WORSE:
+            found.add(comparison.arm)
+        elif comparison.verdict is Verdict.BETTER and comparison.against == BASIS_ARM:
+            found.add(BASIS_ARM)
+        elif comparison.verdict is Verdict.BETTER:
+            # Better than the best baseline is better than each of them.
+            found |= {arm["name"] for arm in arms if not is_learned(arm)}
+    return found
 
 
 def _cost(arm: Mapping[str, Any]) -> float:
@@ -50,7 +64,6 @@ def _certainty(
     best: Mapping[str, Any],
     kept: Sequence[Mapping[str, Any]],
     arms: Sequence[Mapping[str, Any]],
-    p_values: Mapping[str, float],
 ) -> str:
     num_seeds = min(len(arm["seeds"]) for arm in kept)
     mean, highest = (arm["test_accuracy"]["mean"] for arm in (chosen, best))
@@ -62,8 +75,7 @@ def _certainty(
             "More seeds say more: final.seeds."
         )
     if len(kept) == 1:
-        p = max(value for name, value in p_values.items() if name != chosen["name"])
-        return f"On test it is better than every other arm ({mean:.2f} %, {num_seeds} seeds, {p_text(p)} at most)."
+        return f"On test it is better than every other arm by the corrected tests ({mean:.2f} %, {num_seeds} seeds)."
     rest = "" if len(kept) == len(arms) else "; all other arms are worse"
     if chosen is best:
         others = [arm for arm in kept if arm is not chosen]

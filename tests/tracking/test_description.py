@@ -20,6 +20,14 @@ RESULTS += [final("learned-1", seed, 80.0 + 1.5 * seed, "learned") for seed in r
 RESULTS += [final("none", seed, 69.0 - seed) for seed in range(3)]
 
 
+def test_what_to_use_follows_the_answer():
+    summary = summarize("digits", RESULTS, 61.0, {})
+    summary["use_this"] = {"arm": "flip_crop", "what": "By hand", "certainty": "Sure.", "file": "", "code": "x = '_'"}
+    parts = markdown("", summary, {"Arms": "#/a"}, Path("runs/digits")).split("\n\n")
+    assert parts[2] == "**Use this: flip\\_crop.** By hand. Sure."
+    assert parts[3] == "```python\nx = '_'\n```"
+
+
 def test_a_finished_study_in_markdown():
     summary = summarize("digits", RESULTS, 61.0, {}, budget="search: 3 of 3 gpu_hours are spent")
     pages = {"Arms": "#/a?b=1&c", "Search": "#/d"}
