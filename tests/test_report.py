@@ -345,7 +345,8 @@ def test_captions_are_not_repeated(finished):
 
 
 def test_a_study_of_settings_begins_with_them(tmp_path, monkeypatch):
-    settings = check_study({**to_dict(STUDY), "question": "settings"}, "the test's study")
+    search = {"space": {"augmenter.hidden": {"choice": [6, 32, 128]}}}
+    settings = check_study({**to_dict(STUDY), "question": "settings", "search": search}, "the test's study")
     monkeypatch.setitem(globals(), "STUDY", settings)
     page = Study(tmp_path / "digits").choose().conclude().write()
     header, *rows = page.tables["settings"]

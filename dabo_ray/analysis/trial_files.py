@@ -48,7 +48,7 @@ def learned_augmenters(study_dir: Path, results: Sequence[TrialResult]) -> dict[
     from dabo_ray.augment.export import load_augmenter
 
     found: dict[str, list[Augmenter]] = {}
-    for result in results:
+    for result in sorted(results, key=lambda result: result.trial.seed_index):
         trial = result.trial
         if trial.phase is not Phase.FINAL or result.outcome is not Outcome.COMPLETE:
             continue

@@ -12,7 +12,7 @@ from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import Params
 from dabo_ray.seeds import derive
 
-ROWS = 1024
+ROWS = 512
 """Images that are decided about at once: for a small network hardly dearer than for one."""
 
 BLOCKS = 16
@@ -33,7 +33,7 @@ class DrawnAhead:
     def __init__(self, augmenter: Augmenter) -> None:
         self.augmenter = augmenter
         self._seed = -1
-        self._blocks: dict[tuple[int, int | None], tuple[Params, ...]] = {}
+        self._blocks: dict[tuple[int, int | None], Params] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the blocks, which are drawn anew where they are needed."""
@@ -50,13 +50,12 @@ class DrawnAhead:
         block = self._blocks.get((number, label))
         if block is None:
             block = self._blocks[number, label] = self._draw(number, label)
-        return block[row]
+        return tuple(part[row : row + 1] for part in block)
 
-    def _draw(self, number: int, label: int | None) -> tuple[Params, ...]:
+    def _draw(self, number: int, label: int | None) -> Params:
         (draws,) = self.augmenter.draw(ROWS, torch.Generator().manual_seed(derive(self._seed, "drawn ahead", number)))
         weight = next(self.augmenter.parameters())
         context: tuple[Tensor, ...] = ()
         if label is not None:
             context = (one_hot(torch.tensor([label]), self.augmenter.num_classes).to(weight).expand(ROWS, -1),)
-        decided = self.augmenter.decide(draws.to(weight), *context)
-        return tuple(zip(*(torch.split(part, 1) for part in decided), strict=True))
+        return self.augmenter.decide(draws.to(weight), *context)

@@ -105,6 +105,7 @@ def test_one_and_true_are_two_values():
         ({"storage": "s3://bucket/runs"}, "storage"),
         ({"storage": "~/runs"}, "storage"),
         ({"data": {"name": "digits", "root": "~/data"}}, "data.root"),
+        ({"question": "settings"}, "question"),
         ({"final": {"top": 2}}, "final.top"),
         ({"final": {"top": 0}, "baselines": []}, "final.top"),
     ],

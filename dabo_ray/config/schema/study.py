@@ -212,6 +212,8 @@ class StudyConfig(Section):
                 f"is {search.repeats}; pruner wilcoxon compares seeds, and cannot tell anything from fewer than "
                 f"{WILCOXON_REPEATS}: raise it or choose another pruner"
             )
+        if self.question == "settings" and not search.space:
+            found["question"] = "is settings, and search.space has none to try; add some, or set question: augmentation"
         if len(search.enqueue) > search.trials:
             found["search.enqueue"] = f"has {len(search.enqueue)} settings, search.trials is {search.trials}; raise it"
         for key, entry in search.space.items():
