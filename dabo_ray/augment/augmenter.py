@@ -186,8 +186,8 @@ class Augmenter(nn.Module, ABC):
 
     @property
     def is_geometric(self) -> bool:
-        """Whether it moves pixels and no more: then images may have any number of channels and any range of values."""
-        return GEOMETRIC.issuperset(self.operations)
+        """Whether it moves pixels and looks at none: then any number of channels and any range of values will do."""
+        return GEOMETRIC.issuperset(self.operations) and self.conditioning != "image"
 
     @abstractmethod
     def decide(self, draws: Tensor, context: Tensor | None = None) -> Params:

@@ -129,8 +129,8 @@ def _check_tensor(image: Tensor, *, is_geometric: bool) -> None:
     low, high = image.aminmax() if image.numel() else (image.new_zeros(()),) * 2
     if not (low >= 0 and high <= 1):
         raise ValueError(
-            f"got images with values from {float(low):.4g} to {float(high):.4g}; this augmentation changes tones, "
-            "which are defined in [0, 1]: scale the images, and put v2.Normalize after this transform"
+            f"got images with values from {float(low):.4g} to {float(high):.4g}; this augmentation changes tones, or "
+            "looks at the image, which must be in [0, 1]: scale it, and put v2.Normalize after this transform"
         )
 
 

@@ -211,6 +211,18 @@ def test_what_is_refused(name, sample, error, message) -> None:
         transform(sample)
 
 
+def test_an_augmenter_that_looks_at_the_image_wants_it_in_0_to_1() -> None:
+    transform = LearnedTransform(shaken("affine", conditioning="image"))
+    torch.manual_seed(0)
+    from_pil = transform(Image.fromarray(picture(12, 10, 3).numpy()))
+    torch.manual_seed(0)
+    from_tensor = transform(picture(12, 10, 3).permute(2, 0, 1))
+    assert torch.equal(tv.pil_to_tensor(from_pil), from_tensor)
+    for image in (torch.full((3, 8, 8), 255.0), Image.new("RGBA", (8, 8)), torch.zeros(4, 8, 8)):
+        with pytest.raises(ValueError, match=r"\[0, 1\]|mode RGBA|C = 1 or 3"):
+            transform(image)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_in_a_model_of_any_type(dtype) -> None:
     transform = LearnedTransform(shaken("affine"))
