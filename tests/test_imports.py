@@ -64,7 +64,7 @@ OWNED_BY: dict[str, set[str]] = {
         *("tracking.mlflow_database", "tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models"),
         "tracking.augmenter_model",
     },
-    "psutil": {"tracking.machine", "execution.cluster"},
+    "psutil": {"tracking.machine", "execution.cluster", "execution.ray_watch"},
     "triton": {"bilevel.double_backward.batch_norm_kernels"},
     "filelock": {"storage.lock"},
     "safetensors": {"augment.export"},

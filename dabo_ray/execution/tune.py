@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RaySystemError
 from ray.tune.search import Searcher
 
 from dabo_ray.config.file import with_absolute_paths
 from dabo_ray.config.schema import ResourcesConfig, StudyConfig
 from dabo_ray.execution.checkpoint import remove_checkpoints
 from dabo_ray.execution.plan_hooks import Errors, PlanScheduler, PlanSearcher
+from dabo_ray.execution.ray_watch import RayGone, RayWatch
 from dabo_ray.execution.signals import handler_kept
 from dabo_ray.execution.trial import StudyTrial
 from dabo_ray.faults import process_fault
@@ -202,7 +204,7 @@ def run(study: StudyConfig, execution: StudyExecution, concurrent: int) -> None:
             name=scratch.name,
             storage_path=str(execution.folder),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
-            callbacks=[errors],
+            callbacks=[errors, RayWatch()],
             verbose=0,
         ),
     )
@@ -210,6 +212,8 @@ def run(study: StudyConfig, execution: StudyExecution, concurrent: int) -> None:
     try:
         with handler_kept(signal.SIGINT):
             tuner.fit()
+    except RayGone as gone:
+        raise RaySystemError(str(gone)) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if not execution.plan.is_done:

@@ -186,6 +186,21 @@ def test_memory_pressure(study_command, tmp_path, monkeypatch):
     check_finished(command)
 
 
+def test_processes_of_ray_itself_are_killed(study_command, tmp_path, processes_below):
+    """Without a raylet Tune waits for ever; without a gcs_server Ray ends the driver after a minute."""
+    command = study_command(tmp_path, *OVERRIDES)
+    with command.start() as driver:
+        for path, name in [("trials/search-0000/records.json", "raylet"), ("trials/search-0002", "gcs_server")]:
+            command.wait_for(path, driver)
+            (victim,) = (p.pid for p in processes_below(driver.pid) if p.title.split(" ")[0].endswith(f"/{name}"))
+            os.kill(victim, signal.SIGKILL)
+        _, stderr = driver.communicate(timeout=200)
+    assert driver.returncode == 0, stderr
+    for name in ("raylet", "gcs_server"):
+        assert re.search(rf"Ray was stopped: .*its {name} \(process \d+\) has ended", stderr)
+    check_finished(command)
+
+
 def test_a_folder_that_cannot_be_written_to_in_the_final_phase(study_command, tmp_path):
     command = study_command(tmp_path, *OVERRIDES)
     gone = command.results / "trials" / "final-none-seed-0"
