@@ -62,7 +62,7 @@ OWNED_BY: dict[str, set[str]] = {
     # A model of MLflow is loaded by running a file that imports it.
     "mlflow": {
         *("tracking.mlflow_database", "tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models"),
-        "tracking.augmenter_model",
+        *("tracking.mlflow_datasets", "tracking.augmenter_model"),
     },
     "psutil": {"tracking.machine", "execution.cluster", "execution.ray_watch"},
     "triton": {"bilevel.double_backward.batch_norm_kernels"},

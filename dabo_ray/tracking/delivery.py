@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ logger = logging.getLogger("dabo_ray")
 
 SECONDS_BETWEEN_TRIES = 15.0
 SECONDS_OF_PATIENCE_AT_CLOSE = 5.0
+MAX_PASSING, SECONDS_BETWEEN_PASSING = 10, 1.0
+"""A gateway that fails, or an answer that is late, is no refusal, and is tried again so often."""
 MAX_REASON = 400
 """Letters that are shown of an error."""
 
@@ -82,7 +85,7 @@ class Delivery:
 
     def _deliver(self, record: _Record) -> bool:
         """Deliver a record, or give it up if a store that answers refuses it; false if none answers at the end."""
-        refusals, last_try = 0, math.inf
+        refusals, passing, last_try = 0, 0, math.inf
         while True:
             try:
                 record.call()
@@ -92,6 +95,10 @@ class Delivery:
                 self._reason = redact(words)[:MAX_REASON]
             self._warn_once(record.what)
             if self._answers():
+                if _PASSING.search(words) and passing < MAX_PASSING:
+                    passing += 1
+                    time.sleep(SECONDS_BETWEEN_PASSING)
+                    continue
                 refusals += 1
                 if refusals == 2:
                     self._lost.append(f"{record.what}: {self._reason}")
@@ -113,6 +120,9 @@ class Delivery:
                 what,
                 self._reason,
             )
+
+
+_PASSING = re.compile(r"\b(408|429|50[0234])\b|[Tt]imed out|[Cc]onnection (aborted|reset|refused)|database is locked")
 
 
 class _Record(NamedTuple):

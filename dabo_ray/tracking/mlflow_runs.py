@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dabo_ray.storage.atomic import write_atomically
 from dabo_ray.storage.layout import StudyFolder, TrialFolder
 from dabo_ray.tracking.description import headline_metrics, links, markdown, plain
+from dabo_ray.tracking.mlflow_datasets import datasets_of
 from dabo_ray.tracking.mlflow_store import LAST_METRIC, MlflowStore, now_ms
 from dabo_ray.tracking.mlflow_ui import run_page, view_page
 from dabo_ray.tracking.mlflow_views import arms_view, search_view, searched
@@ -22,7 +22,7 @@ from dabo_ray.tracking.provenance import UNKNOWN
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Run
+    from mlflow.entities import Run
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 RUN_STATUS: Mapping[Outcome, RunStatus] = {
@@ -33,8 +33,6 @@ RUN_STATUS: Mapping[Outcome, RunStatus] = {
 }
 # Outcome of a trial that its study did not wait for, or left; a resumed study goes on with it.
 INTERRUPTED = "INTERRUPTED"
-ROLES = ("train", "outer", "select", "test")
-"""What images are used for; a data set of its own in MLflow each."""
 
 
 @dataclass(slots=True)
@@ -166,12 +164,26 @@ class StudyRuns:
     def end(self, status: RunStatus, at_ms: int) -> None:
         """End the parent run, and those of trials that did not end."""
         of_study = f"tags.`mlflow.parentRunId` = '{self._parent_id}'"
+        self._remove_doubles(of_study)
         for run in self.store.search(f"{of_study} and attributes.status = 'RUNNING'"):
             reason = "the study was stopped before this trial ended"
             self.store.log_tags(run.info.run_id, {"dabo_ray.outcome": INTERRUPTED, "dabo_ray.reason": reason})
             self.store.client.set_terminated(run.info.run_id, "KILLED", at_ms)
         self._trials.clear()
         self.store.client.set_terminated(self._parent_id, status, at_ms)
+
+    def _remove_doubles(self, of_study: str) -> None:
+        """Deletes runs that a server made once more, because its answer to the first request was lost or late."""
+        parents = [run for run in self.store.search(self._as_parent()) if run.info.run_id != self._parent_id]
+        by_trial: dict[str, list[Run]] = {}
+        for run in self.store.search(of_study):
+            by_trial.setdefault(run.data.tags["dabo_ray.trial"], []).append(run)
+        children = [run for runs in by_trial.values() for run in runs if run is not _fullest(runs)]
+        for run in [*parents, *children]:
+            self.store.client.delete_run(run.info.run_id)
+
+    def _as_parent(self) -> str:
+        return f"tags.`dabo_ray.study_id` = '{self._study_id()}' and tags.`dabo_ray.role` = 'parent'"
 
     @cached_property
     def _parent(self) -> Run:
@@ -185,33 +197,19 @@ class StudyRuns:
         }
         if self.provenance.get("commit", UNKNOWN) != UNKNOWN:
             tags["mlflow.source.git.commit"] = self.provenance["commit"]
-        found = self.store.search(f"tags.`dabo_ray.study_id` = '{study_id}' and tags.`dabo_ray.role` = 'parent'")
-        run = found[0] if found else self.store.create_run(self.store.study, tags, self.started_ms)
+        found = self.store.search(self._as_parent())
+        run = _fullest(found) if found else self.store.create_run(self.store.study, tags, self.started_ms)
         if found:
             self.store.client.update_run(run.info.run_id, status="RUNNING")
             self.store.log_tags(run.info.run_id, tags)
         self.store.log_new_params(run, self.params)
         if not (found and run.inputs.dataset_inputs):
-            self.store.client.log_inputs(run.info.run_id, self._datasets())
+            self.store.client.log_inputs(run.info.run_id, datasets_of(self.params, self.provenance))
         return run
 
     @property
     def _parent_id(self) -> str:
         return str(self._parent.info.run_id)
-
-    def _datasets(self) -> list[DatasetInput]:
-        """The images of every role; which these are follows from the labelled images, the settings and the seed."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        name, labelled = (self.provenance.get(key, UNKNOWN) for key in ("dataset", "dataset_digest"))
-        settings = {key: self.params[key] for key in sorted(self.params) if key == "seed" or key.startswith("data.")}
-        source = json.dumps({"name": name, "digest_of_labelled_images": labelled, "settings": settings}, default=str)
-        found = []
-        for role in ROLES:
-            digest = hashlib.sha256(f"{role} {source}".encode()).hexdigest()[:16]
-            images = Dataset(f"{name} {role}", digest, source_type="dabo_ray", source=source)
-            found.append(DatasetInput(images, [InputTag("mlflow.data.context", role)]))
-        return found
 
     def _study_id(self) -> str:
         """What tells this study from others of its name; kept in its folder, so that a resumed study has it again."""
@@ -236,7 +234,7 @@ class StudyRuns:
             "dabo_ray.outcome": Outcome.RUNNING,
             **({"dabo_ray.origin": trial.origin} if trial.origin else {}),
         }
-        run = found[0] if found else self.store.create_run(trial.name, tags, at_ms)
+        run = _fullest(found) if found else self.store.create_run(trial.name, tags, at_ms)
         self.store.log_new_params(run, {"seed": trial.seed, "epochs": trial.epochs, **trial.settings})
         known = _TrialRun(run.info.run_id, run.info.status, run.data.tags["dabo_ray.outcome"])
         if found:
@@ -248,3 +246,8 @@ class StudyRuns:
 
     def _files_of(self, trial: Trial) -> TrialFolder:
         return StudyFolder(self.store.study_dir).trial(trial.name)
+
+
+def _fullest(runs: Sequence[Run]) -> Run:
+    """Of runs for the same, the one that was logged to."""
+    return max(runs, key=lambda run: (len(run.data.params) + len(run.data.metrics), -run.info.start_time))

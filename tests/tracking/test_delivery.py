@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from dabo_ray.tracking import delivery as delivery_module
 from dabo_ray.tracking.delivery import Delivery
 
 
@@ -61,3 +62,19 @@ def test_what_is_refused_twice_is_given_up_and_the_rest_is_delivered_in_order() 
     assert delivered == [0, 1, 2]
     assert len(tries) == 6
     assert list(delivery.lost) == [f"refused {number}: not this one" for number in range(3)]
+
+
+def test_a_gateway_that_fails_for_a_while_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery_module, "SECONDS_BETWEEN_PASSING", 0.0)
+    failures = iter([ConnectionError("Connection aborted"), RuntimeError("too many 502 error responses")] * 2)
+    delivered: list[int] = []
+
+    def take() -> None:
+        for failure in failures:
+            raise failure
+        delivered.append(1)
+
+    delivery = Delivery("a store", lambda: True)
+    delivery.put("a record", take)
+    assert delivery.close(timeout=60.0), delivery.lost
+    assert delivered == [1]

@@ -17,11 +17,13 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from dabo_ray.analysis.results import summarize
 from dabo_ray.augment import export
 from dabo_ray.augment.affine import AffineAugmenter
+from dabo_ray.tracking import delivery
 from dabo_ray.tracking.mlflow import Tracker
 from dabo_ray.tracking.mlflow_store import MlflowStore
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
@@ -427,3 +429,37 @@ def test_first_openings_of_a_database_take_turns(study: str, tmp_path: Path, mon
 def test_importing_the_tracker_does_not_import_mlflow() -> None:
     code = "import sys, dabo_ray.tracking.mlflow; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("answer", ["lost", "late"])
+def test_an_answer_that_a_server_owes_makes_no_second_run(
+    store: str, study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """Every request for a run fails once: it was carried out already, or will be after the next one."""
+    create, owed = MlflowClient.create_run, {}
+
+    def create_run(client: MlflowClient, *arguments: Any, run_name: str, **options: Any) -> Run:
+        if run_name not in owed:
+            owed[run_name] = lambda: create(client, *arguments, run_name=run_name, **options)
+            if answer == "lost":
+                owed[run_name]()
+            raise MlflowException("Max retries exceeded with url: /api/runs/create (too many 502 error responses)")
+        run = create(client, *arguments, run_name=run_name, **options)
+        owed[run_name]()
+        return run
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_run)
+    monkeypatch.setattr(delivery, "SECONDS_BETWEEN_PASSING", 0.0)
+    tracker = open_tracker(store, study, tmp_path)
+    train(tracker, learned(0), range(1, 4))
+    tracker.trial_ended(TrialResult(trial=learned(0), outcome=Outcome.COMPLETE, metrics=record(3)))
+    train(tracker, learned(1), range(1, 2))
+    tracker.finish((), status="FINISHED")
+    assert tracker.close(), tracker.lost
+    assert len(owed) == 3
+    parent, trials = runs_of(store, study)
+    assert (parent.info.status, {name: run.info.status for name, run in trials.items()}) == (
+        "FINISHED",
+        {"search-0000": "FINISHED", "search-0001": "KILLED"},
+    )
+    assert steps(store, trials["search-0000"]) == [1, 2, 3]
