@@ -183,6 +183,8 @@ def _unknown_key(loc: Loc) -> str:
     section = _section_at(loc[:-1])
     assert section
     known = list(section.model_fields)
+    if not str(loc[-1]):
+        return f"a key has no name; write section.key: value with one of the keys {', '.join(known)}"
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)
     if not near:
         near = [path for path in _every_key(StudyConfig) if path.endswith(f".{loc[-1]}")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,12 @@ from dabo_ray.config.schema.baselines import BaselineEntry, CompositionConfig
 from dabo_ray.config.schema.policies import AugmenterFileConfig, PolicyFileConfig
 from dabo_ray.config.space_checks import space_problems, tune_problems
 from dabo_ray.config.yaml import dump, parse
+
+MAX_PROBLEMS = 20
+"""That are named; a wrong list has one for each of its values."""
+
+MAX_SHOWN = 200
+"""Letters of an override that are."""
 
 _REQUIRED: dict[Loc, Any] = {("study",): "name", ("data",): {"name": "digits"}, ("data", "name"): "digits"}
 
@@ -54,11 +60,12 @@ def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
         path, equals, text = override.partition("=")
         if not equals or not path.strip():
             raise ConfigError(f"--set takes key.path=value, for example bilevel.inner_steps=4; got {override!r}")
-        value = parse(text, f"--set {override}")
+        where = f"--set {override if len(override) <= MAX_SHOWN else override[:MAX_SHOWN] + '...'}"
+        value = parse(text, where)
         try:
             raw = with_value(raw, path.strip(), value)
         except ConfigError as error:
-            raise ConfigError(f"--set {override}: {error}") from None
+            raise ConfigError(f"{where}: {error}") from None
     return raw
 
 
@@ -121,7 +128,9 @@ def check_study(raw: Mapping[str, Any], where: str) -> StudyConfig:
                 remaining = _without(remaining, loc)
     problems |= study.contradictions() | space_problems(study) | tune_problems(study)
     if problems:
-        lines = "\n".join(f"  {path}: {text}" for path, text in problems.items())
+        lines = "\n".join(f"  {path}: {text}" for path, text in islice(problems.items(), MAX_PROBLEMS))
+        if len(problems) > MAX_PROBLEMS:
+            lines += f"\n  and {len(problems) - MAX_PROBLEMS} more"
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError(f"{where} has {count}:\n{lines}")
     return study

@@ -61,8 +61,13 @@ def parse(text: str, where: str) -> Any:
         place = f" in line {mark.line + 1}" if mark else ""
         problem = str(getattr(error, "problem", None) or getattr(error, "reason", error))
         hint = "; indent with spaces, not tabs" if r"'\t'" in problem else ""
+        if "'<" in problem:
+            # The parser's own words for where a text ends or a part of it begins.
+            hint = "; close what is open, and put a text with signs of YAML (% [ { : #) in quotes"
         raise ConfigError(f"{where} is not valid YAML{place}: {problem}{hint}") from None
-    except (RecursionError, ValueError) as error:
+    except RecursionError:
+        raise ConfigError(f"{where} cannot be read: it is nested too deeply") from None
+    except ValueError as error:
         raise ConfigError(f"{where} cannot be read: {error}") from None
 
 

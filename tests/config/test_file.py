@@ -491,3 +491,22 @@ def test_a_bound_without_a_number():
         check_study(raw | {"search": {"space": space}}, "f")
     numbered = {"search": {"space": space}, "bilevel": {"inner_steps": 4}}
     assert check_study(raw | numbered, "f").bilevel.inner_steps == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (".=1", "a key has no name; write section.key: value with one of the keys study, seed"),
+        ("final..top=1", "a key has no name; write section.key: value with one of the keys top, seeds"),
+        ("search.trials=%x", "put a text with signs of YAML (% [ { : #) in quotes"),
+        ("search.trials=[", "close what is open"),
+        ("search.trials=" + "[" * 3000, "it is nested too deeply"),
+        ("baselines=[" + "5," * 200 + "]", "has 200 problems:"),
+    ],
+)
+def test_messages_about_what_cannot_be_read_are_for_people(tmp_path: Path, override: str, told: str):
+    with pytest.raises(ConfigError) as caught:
+        read_study(written(tmp_path, MINIMAL), [override])
+    words = str(caught.value)
+    assert told in words
+    assert len(words.splitlines()) <= 25 and len(words.splitlines()[0]) < 1000
