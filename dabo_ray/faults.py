@@ -96,6 +96,19 @@ def describe(error: BaseException) -> str:
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + "..."
 
 
+def error_in_a_task(words: str) -> str:
+    """The line of the error that a task of Ray's raised; empty if its process has ended instead.
+
+    Args:
+        words: of Ray, about one failure or several; the last counts.
+    """
+    lines = words.rpartition("Failure # ")[2].strip().splitlines()
+    places = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    if not places or "ray::" not in words:
+        return ""
+    return next((line for line in lines[places[-1] :] if line[:1].strip()), "")
+
+
 def process_fault(words: str) -> str:
     """What is to be said of a process that has ended by itself.
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from dabo_ray.faults import machine_fault
+from dabo_ray.faults import error_in_a_task, machine_fault, process_fault
 
 
 def error_of(action: Callable[[], object]) -> Exception:
@@ -102,6 +102,24 @@ def test_the_text_of_a_traceback_is_told_by_its_last_line():
     text = "Traceback (most recent call last):\n  File ...\nsqlite3.OperationalError: database or disk is full\n"
     told = machine_fault(TuneError(text))
     assert told.startswith("a disk is full (TuneError: sqlite3.OperationalError: database or disk is full)")
+
+
+LOST = "Failure # 1 (occurred at noon)\nThe actor died unexpectedly.\n\tpid: 17\n"
+RAISED = """Failure # 2 (occurred at one)
+\x1b[36mray::StudyTrial.train()\x1b[39m (pid=17, ip=192.0.2.2)
+           ^^^^^^^^^^^
+  File "trial.py", line 7, in step
+    raise ValueError
+ValueError: shapes differ
+second line
+"""
+
+
+def test_an_error_in_a_task_is_told_from_a_process_that_has_ended():
+    assert error_in_a_task(LOST) == ""
+    assert error_in_a_task(LOST + RAISED) == "ValueError: shapes differ"
+    assert error_in_a_task(RAISED + LOST) == ""
+    assert process_fault(LOST).startswith("a process has ended, mostly because the machine is out of memory; lower")
 
 
 def test_faults_of_a_setting(tmp_path: Path):

@@ -22,7 +22,7 @@ from dabo_ray.execution.plan_hooks import Errors, PlanScheduler, PlanSearcher
 from dabo_ray.execution.ray_watch import RayGone, RayWatch
 from dabo_ray.execution.signals import handler_kept
 from dabo_ray.execution.trial import StudyTrial
-from dabo_ray.faults import process_fault
+from dabo_ray.faults import error_in_a_task, machine_fault, process_fault
 from dabo_ray.planning.phases import NoTrial
 from dabo_ray.planning.plan import Plan
 from dabo_ray.storage.layout import StudyFolder
@@ -132,9 +132,14 @@ class StudyExecution:
         self._losses[trial_id] = words
 
     def trial_lost(self, trial_id: str) -> None:
-        """Leaves a trial to the next driver, since Tune has tried it again and again."""
-        fault = f"{process_fault(self._losses.pop(trial_id, ''))} (its process was lost {RETRIES + 1} times)"
-        self._leave(self._trials.pop(trial_id).name, fault)
+        """Leaves a trial to the next driver, since Tune has tried it again and again; an error of its own fails it."""
+        words = self._losses.pop(trial_id, "")
+        error = error_in_a_task(words)
+        if error and not machine_fault(RuntimeError(error)):
+            self.trial_ended(trial_id, Outcome.FAIL, error)
+            return
+        fault = f"{process_fault(words)} (its process was lost {RETRIES + 1} times)"
+        self._leave(self._trials.pop(trial_id).name, machine_fault(RuntimeError(error)) or fault)
 
     def _leave(self, name: str, fault: str) -> None:
         self._tell_end(self.plan.leave(name, self._records[name], fault))

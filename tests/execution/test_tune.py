@@ -192,6 +192,25 @@ def test_a_fault_of_the_machine_is_tried_again_and_then_left(make_study, tmp_pat
     assert witness.started[-1] == "search-0000"
 
 
+@pytest.mark.parametrize(
+    ("words", "outcome", "reason"),
+    [
+        ("The actor died unexpectedly", Outcome.RUNNING, "a process has ended, mostly because the machine is out of"),
+        ('ray::T.train()\n  File "a.py", line 1, in step\nKeyError: 3', Outcome.FAIL, "KeyError: 3"),
+        ('ray::T.train()\n  File "a.py", line 1\nOSError: No space left on device', Outcome.RUNNING, "a disk is full"),
+    ],
+)
+def test_what_tune_gives_up_is_left_unless_the_error_is_its_own(make_study, tmp_path, words, outcome, reason):
+    witness = Witness()
+    execution = tune.StudyExecution(Plan(make_study(), "sqlite://"), tmp_path, [witness])
+    execution.suggest("a")
+    execution.process_lost("a", words)
+    execution.trial_lost("a")
+    result = witness.ended["baseline-none"]
+    assert result.outcome is outcome
+    assert result.reason.startswith(reason)
+
+
 # With Ray
 
 ONE_AT_A_TIME = "resources.concurrent_trials=1"
