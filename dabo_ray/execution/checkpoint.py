@@ -17,6 +17,7 @@ import torch
 
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.export import load_augmenter
+from dabo_ray.faults import machine_fault
 from dabo_ray.storage.atomic import remove_all_leftovers, replacing, write_atomically
 from dabo_ray.storage.layout import TrialFolder
 
@@ -61,13 +62,19 @@ def mend_after_a_kill(folder: TrialFolder, records: Sequence[Mapping[str, float]
 
 
 def load_checkpoint(folder: TrialFolder) -> tuple[dict[str, Any], list[dict[str, float]]] | None:
-    """State and records of the newest readable checkpoint, or None if there is none."""
+    """State and records of the newest readable checkpoint, or None if there is none.
+
+    Raises:
+        OSError: the storage fails; what it holds may be good, and is not to be trained again.
+    """
     for path in (folder.checkpoint, folder.previous_checkpoint):
         if not path.exists():
             continue
         try:
             return _read(path)
         except OSError as error:
+            if machine_fault(error):
+                raise
             _LOG.warning("%s cannot be read and is passed over: %s", path, error)
         except _DAMAGE as error:
             _LOG.warning("%s cannot be read and is passed over: %s", path, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -229,3 +230,16 @@ def test_a_bad_checkpoint_does_not_become_the_previous_one(folder):
     save_checkpoint(folder, state_of(2), RECORDS)
     spoil_truncate(folder.path / "checkpoint.pt", folder.path)
     assert epoch_in(folder) == 1
+
+
+def test_a_storage_that_fails_is_not_taken_for_a_checkpoint_that_is_bad(folder, monkeypatch):
+    """Or epochs that were trained would be trained again, over the good file."""
+
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(checkpoint, "_read", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        load_checkpoint(folder)
+    monkeypatch.undo()
+    assert epoch_in(folder) == 2
