@@ -106,6 +106,7 @@ def test_two_steps(name: str, tmp_path: Path):
         f"data.cache={tmp_path / 'cache'}",
         "data.select_fraction=0.25",
         "data.outer_fraction=0.25",
+        "bilevel.warmup_loss=null",
         *([f"data.image_size={size}"] if size else []),
     ]
     study = read_study(STUDIES / f"{name}.yaml", overrides)

@@ -10,6 +10,15 @@ from dataclasses import dataclass
 
 from dabo_ray.trials import LEARNED, Outcome, Phase, TrialResult
 
+UPDATES = "augmenter_updates"
+"""The metric that counts the updates of an augmenter."""
+
+REST = "rest_percent"
+"""The metric that has the part of a training before its augmenter began to learn."""
+
+LATE = 100 / 3
+"""From this part on, in percent, a training may be too short for augmentation to pay."""
+
 SPREAD, EVIDENCE = "_spread_", "hypergradient_snr_"
 """What the names of such metrics hold: `rotation_spread_deg`, `hypergradient_snr_network`."""
 
@@ -32,14 +41,17 @@ class LearnedSeed:
     trial: str
     arm: str
     seed: int
-    outer_loss: float
-    """Mean over the last epoch."""
+    outer_loss: float | None
+    """Mean over the last epoch; None where the classifier never fitted its images, so that no learning began."""
 
     others: float | None
     """Median of the last outer loss of the arm's other seeds; None where there are too few to judge by."""
 
     spreads: Mapping[str, float]
     """Learned spreads, by the name of the metric."""
+
+    learning: str
+    """How it went, in a few words."""
 
     warning: str
     """What is wrong with it in a sentence; empty where it converged as the others did."""
@@ -48,17 +60,19 @@ class LearnedSeed:
 def learned_seeds(results: Sequence[TrialResult]) -> list[LearnedSeed]:
     """The complete learned trials of the final phase, by arm and seed, each beside the arm's other seeds.
 
-    A trial did not converge where its last outer loss is at least `FAR` times the median of the others. No
-    test image is looked at, so what is said of a trial cannot favour an arm.
+    A trial did not converge where its last outer loss is at least `FAR` times the median of the others; its learning
+    did not begin where it had no update. No test image is looked at, so what is said of a trial cannot favour an arm.
     """
     arms: defaultdict[str, list[TrialResult]] = defaultdict(list)
     for result in results:
         trial, is_complete = result.trial, result.outcome is Outcome.COMPLETE
-        has_loss = math.isfinite(result.metrics.get("outer_loss", math.nan))
-        if trial.phase is Phase.FINAL and trial.method == LEARNED and is_complete and has_loss:
+        is_known = _began(result) or result.metrics.get(UPDATES) == 0
+        if trial.phase is Phase.FINAL and trial.method == LEARNED and is_complete and is_known:
             arms[trial.arm].append(result)
     return [
-        _beside(member, [other for other in members if other is not member])
+        _beside(member, [other for other in members if other is not member and _began(other)])
+        if _began(member)
+        else _not_begun(member)
         for _, members in sorted(arms.items())
         for member in sorted(members, key=lambda each: (each.trial.seed_index, each.trial.seed))
     ]
@@ -81,19 +95,48 @@ def spreads_text(spreads: Mapping[str, float]) -> str:
     return ", ".join(_in_words(name, value) for name, value in spreads.items())
 
 
-def _beside(result: TrialResult, others: Sequence[TrialResult]) -> LearnedSeed:
-    loss = result.metrics["outer_loss"]
+def _began(result: TrialResult) -> bool:
+    return math.isfinite(result.metrics.get("outer_loss", math.nan))
+
+
+def _not_begun(result: TrialResult) -> LearnedSeed:
+    trial = result.trial
+    warning = (
+        f"The trial {trial.name} did not begin to learn: its training loss never fell to the part of its first value "
+        "that bilevel.warmup_loss says, so images were left as they are; train longer, or raise it."
+    )
     spreads = learned_spreads(result.metrics)
-    median = None
-    warning = ""
-    if len(others) + 1 >= FEWEST_SEEDS:
-        median = statistics.median(other.metrics["outer_loss"] for other in others)
-        if loss >= FAR * median:
-            learned = _differences(spreads, [learned_spreads(other.metrics) for other in others])
-            warning = (
-                f"The trial {result.trial.name} did not converge: outer loss {loss:.2f} against a median of "
-                f"{median:.2f} of the other seeds{learned}."
-            )
+    return LearnedSeed(
+        trial=trial.name,
+        arm=trial.arm,
+        seed=trial.seed,
+        outer_loss=None,
+        others=None,
+        spreads=spreads,
+        learning="did not begin",
+        warning=warning,
+    )
+
+
+def _beside(result: TrialResult, others: Sequence[TrialResult]) -> LearnedSeed:
+    loss, rest = result.metrics["outer_loss"], result.metrics.get(REST, 0.0)
+    spreads = learned_spreads(result.metrics)
+    has_others = len(others) + 1 >= FEWEST_SEEDS
+    median = statistics.median(other.metrics["outer_loss"] for other in others) if has_others else None
+    learning, warning = "as the others" if has_others else "-", ""
+    if median is not None and loss >= FAR * median:
+        learning = "did not converge"
+        learned = _differences(spreads, [learned_spreads(other.metrics) for other in others])
+        warning = (
+            f"The trial {result.trial.name} did not converge: outer loss {loss:.2f} against a median of "
+            f"{median:.2f} of the other seeds{learned}."
+        )
+    elif rest > LATE:
+        learning = "began late"
+        warning = (
+            f"The trial {result.trial.name} began to learn after {rest:.0f} % of its updates, when its classifier "
+            "fitted the training images: a training this short may lose by augmentation; train longer."
+        )
     return LearnedSeed(
         trial=result.trial.name,
         arm=result.trial.arm,
@@ -101,6 +144,7 @@ def _beside(result: TrialResult, others: Sequence[TrialResult]) -> LearnedSeed:
         outer_loss=loss,
         others=median,
         spreads=spreads,
+        learning=learning,
         warning=warning,
     )
 

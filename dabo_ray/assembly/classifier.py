@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from dabo_ray.assembly.first_weights import seeded
-from dabo_ray.bilevel.objective import Objective
+from dabo_ray.bilevel.objective import Objective, least_cross_entropy
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd
 from dabo_ray.config.schema import BilevelConfig, ClassifierConfig
@@ -56,6 +56,7 @@ def make_objective(config: ClassifierConfig, pools: Pools, seed: int, device: to
     return Objective(
         make_classifier(config, pools, seed, device),
         partial(cross_entropy, reduction="sum", label_smoothing=config.label_smoothing),
+        least=partial(least_cross_entropy, num_classes=pools.num_classes, label_smoothing=config.label_smoothing),
         bfloat16=config.precision == "bfloat16",
     )
 

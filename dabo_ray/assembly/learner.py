@@ -13,6 +13,7 @@ from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.estimator import Estimator
 from dabo_ray.bilevel.hypergradient import Engine, adjoint_hypergradient
 from dabo_ray.bilevel.learner import Learner
+from dabo_ray.bilevel.readiness import Readiness
 from dabo_ray.bilevel.schedule import lr_factor
 from dabo_ray.bilevel.shrunk_adam import ShrunkAdam
 from dabo_ray.bilevel.step import OuterLossLearner
@@ -58,6 +59,7 @@ def make_learner(study: StudyConfig, trial: Trial, augmenter: Augmenter, data: T
     return OuterLossLearner(
         augmenter,
         data.outer,
+        readiness=None if bilevel.warmup_loss is None else Readiness(bilevel.warmup_loss, warmup),
         truncation=bilevel.truncation,
         engine=ENGINES[bilevel.engine],
         estimator=make_estimator(bilevel, augmenter, workers),

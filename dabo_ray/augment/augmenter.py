@@ -189,6 +189,13 @@ class Augmenter(nn.Module, ABC):
         """Whether it moves pixels and looks at none: then any number of channels and any range of values will do."""
         return GEOMETRIC.issuperset(self.operations) and self.conditioning != "image"
 
+    def rest(self) -> bool:
+        """Leave images as they are, to what can be seen, until `wake`; False, and no change, if that cannot be done."""
+        return False
+
+    def wake(self) -> None:
+        """Do again what was done before `rest`."""
+
     @abstractmethod
     def decide(self, draws: Tensor, context: Tensor | None = None) -> Params:
         """What is done to each image, as tensors with a row for each: all that the weights have a part in."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from dabo_ray.augment.augmenter import Augmenter
 
-INITIAL_SPREAD = 0.05
-"""Standard deviation of a coordinate before learning: 3 degrees, 5 %, 2.5 % of the side."""
+INITIAL_SPREAD = 0.1
+"""Standard deviation of a coordinate before learning: 6 degrees, 10 %, 5 % of the side."""
 
 LARGEST_LOG_SPREAD = 10.0
 """Coordinates have long reached their bounds there; exp must not overflow."""
@@ -19,8 +19,11 @@ LARGEST_LOG_SPREAD = 10.0
 NETWORK_LR = 0.1
 """Step size of the network over that of the spreads, which carry most of the signal."""
 
-PRIOR = 0.05
-"""Signal to noise of a gradient that a spread must show in order to grow, see `ShrunkAdam`."""
+PRIOR = 0.15
+"""Signal to noise of a gradient that a spread must show to go far from its first value, see `ShrunkAdam`."""
+
+REST = 20.0
+"""By how much the logarithm of a spread is lower at rest."""
 
 
 class CoordinateAugmenter(Augmenter):
@@ -66,6 +69,19 @@ class CoordinateAugmenter(Augmenter):
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
+
+    @torch.no_grad()
+    def rest(self) -> bool:
+        """Spreads of next to nothing."""
+        if self.used:
+            self.log_spread.sub_(REST)
+        return bool(self.used)
+
+    @torch.no_grad()
+    def wake(self) -> None:
+        """The first spreads again."""
+        if self.used:
+            self.log_spread.add_(REST)
 
     def even_outputs(self) -> int:
         """The factors by which a network that sees the image changes the spreads, as logarithms."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dabo_ray.augment import functional as F
 from dabo_ray.augment.affine import AFFINE_OPERATIONS, GENERATORS, affine_map, affine_samples, affine_spread
 from dabo_ray.augment.affine_color import BLENDS, NUM_KEYS, TONE_OPERATIONS, Tones, adjust_tones, tones_of
-from dabo_ray.augment.coordinates import CoordinateAugmenter
+from dabo_ray.augment.coordinates import REST, CoordinateAugmenter
 from dabo_ray.augment.fixed import Params
 from dabo_ray.augment.straight_through import MAX_REMOVED_BITS, choose, equalize, erase, gate, posterize, solarize
 
@@ -77,6 +77,19 @@ class PolicyAugmenter(CoordinateAugmenter):
         self.logit = nn.Parameter(LARGEST_LOGIT * torch.atanh(torch.tensor(first).logit() / LARGEST_LOGIT))
         if self.conditioning == "class":
             self.class_logit = nn.Parameter(torch.zeros(self.num_classes, len(first)))
+
+    @torch.no_grad()
+    def rest(self) -> bool:
+        """Spreads of next to nothing, and no operation in more than a fourth of a percent of the images."""
+        self.logit.sub_(REST)
+        super().rest()
+        return True
+
+    @torch.no_grad()
+    def wake(self) -> None:
+        """The first spreads and probabilities again."""
+        self.logit.add_(REST)
+        super().wake()
 
     def even_outputs(self) -> int:
         """What the network adds to the logits, beside what it adds to the spreads."""

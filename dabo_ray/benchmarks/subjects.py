@@ -72,7 +72,7 @@ def bilevel_training(
         classifier=ClassifierConfig(name=size.network, batch_size=size.batch, nesterov=True, precision=precision),
         augmenter=AugmenterConfig(base=list(base)),
         # What is measured is the step after the warm-up.
-        bilevel=bilevel.model_copy(update={"warmup_fraction": 0.0}),
+        bilevel=bilevel.model_copy(update={"warmup_fraction": 0.0, "warmup_loss": None}),
         baselines=[] if method == LEARNED else [method],  # type: ignore[list-item]
     )
     trial = Trial(name="bench", phase=Phase.SEARCH, arm=method, method=method, seed=0, epochs=1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,13 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from dabo_ray.augment.augmenter import Augmenter
-from dabo_ray.augment.functional import to_unit
+from dabo_ray.bilevel.arguments import check_options, checked_images
 from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.estimator import Estimator
 from dabo_ray.bilevel.graphs import make_updates
 from dabo_ray.bilevel.hypergradient import InnerStep
 from dabo_ray.bilevel.objective import Objective
+from dabo_ray.bilevel.readiness import Readiness
 from dabo_ray.bilevel.schedule import lr_factor
 from dabo_ray.bilevel.sgd import Differentiate, Tensors
 from dabo_ray.bilevel.shrunk_adam import ShrunkAdam
@@ -33,6 +35,9 @@ DEFAULT_UPDATES = 1000
 
 WARMUP = 0.1
 """Part of a training of known length, the first one, in which the augmenter stays as it is."""
+
+WARMUP_LOSS = 0.2
+"""Part of the first training loss, down to which the augmenter rests."""
 
 
 class BilevelStep:
@@ -63,6 +68,10 @@ class BilevelStep:
         warmup_steps: classifier steps, the first ones, in which the augmenter stays as it is, >= 0: before the
             classifier has learned something, its outer loss says little about augmentation. None: a tenth of
             `total_steps` if they are known.
+        warmup_loss: until the training loss has fallen to this part of what it was in the first step, in (0, 1], the
+            augmenter rests: images are left as they are, since augmentation slows a training down as long as the model
+            does not fit its training images. A loss that cannot come near zero, as with label smoothing, needs more, or
+            None: wait for `warmup_steps` alone, in which the augmenter does what it does before learning.
         differentiate: `direction`: where a step points, with its length as given; `update`: all of it, as published.
         antithetic: differentiate with each image's noise and with the opposite noise: less noise in the hypergradient,
             for the cost of the images twice. `False` with `mixed_batch_fraction=1` shares the pass of the step.
@@ -80,7 +89,7 @@ class BilevelStep:
         >>> from dabo_ray import AffineAugmenter, BilevelStep
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        >>> trainer = BilevelStep(model, optimizer, AffineAugmenter())
+        >>> trainer = BilevelStep(model, optimizer, AffineAugmenter(), warmup_loss=None)
         >>> images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
         >>> sorted(trainer.step(images[:8], labels[:8], images[8:], labels[8:]))
         ['hypergradient_norm', 'outer_loss', 'train_loss']
@@ -98,6 +107,7 @@ class BilevelStep:
         augmenter_optimizer: torch.optim.Optimizer | None = None,
         total_steps: int | None = None,
         warmup_steps: int | None = None,
+        warmup_loss: float | None = WARMUP_LOSS,
         differentiate: Differentiate = "direction",
         antithetic: bool = True,
         mixed_batch_fraction: float = 1.0,
@@ -105,13 +115,21 @@ class BilevelStep:
         seed: int = 0,
         cuda_graphs: bool = False,
     ) -> None:
-        _check(inner_steps, truncation, total_steps, differentiate, mixed_batch_fraction, clip_norm)
-        if warmup_steps is not None and not 0 <= warmup_steps < (total_steps or math.inf):
-            raise ValueError(f"warmup_steps must be at least 0 and under total_steps, got {warmup_steps}")
+        check_options(
+            inner_steps,
+            truncation,
+            total_steps,
+            warmup_steps,
+            warmup_loss,
+            differentiate,
+            mixed_batch_fraction,
+            clip_norm,
+        )
         self.model = model
         self.augmenter = augmenter
         self.steps = 0
         """Classifier steps so far."""
+        self._late = None if total_steps is None else math.ceil(total_steps / 2)
         self._loss = loss
         self._seed = seed
         self._sgd = TorchSgd(model, optimizer, clip_norm, differentiate)
@@ -136,6 +154,7 @@ class BilevelStep:
             optimizer=augmenter_optimizer or ShrunkAdam.for_augmenter(augmenter, num_updates),
             lr_factor=(lambda update: lr_factor("cosine", min(update / num_updates, 1.0))) if is_annealed else None,
             warmup=warmup,
+            readiness=None if warmup_loss is None else Readiness(warmup_loss, warmup),
             estimator=estimator if antithetic or mixed_batch_fraction < 1 else None,
         )
         updates = make_updates if cuda_graphs else Updates
@@ -178,6 +197,12 @@ class BilevelStep:
         assign_buffers(self.model, self._objective.buffers)
         self._outer.clear()
         self.steps += 1
+        if self._learner.readiness is not None and self.steps == self._late:
+            warnings.warn(
+                f"after {self.steps} steps the training loss is over {self._learner.readiness.share:g} of its first "
+                "value (warmup_loss), so the augmenter still rests; train longer, or give another warmup_loss",
+                stacklevel=2,
+            )
         return found
 
     def raise_if_diverged(self) -> None:
@@ -201,21 +226,8 @@ class BilevelStep:
         self.steps = state["steps"]
 
     def _batch(self, images: Tensor, labels: Tensor) -> Batch:
-        images = images.to(self._device, non_blocking=True)
-        if images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise ValueError(f"got images of shape {tuple(images.shape)}; give (B, C, H, W) with 1 or 3 channels")
-        if len(images) != len(labels):
-            raise ValueError(f"got {len(images)} images and {len(labels)} labels; give a label for each image")
-        if images.dtype == torch.uint8:
-            images = to_unit(images)
-        elif not images.is_floating_point():
-            raise ValueError(f"got images of {images.dtype}; give uint8, or floating point in [0, 1]")
-        elif self.steps == 0 and not (images.min() >= 0 and images.max() <= 1):
-            # Once: it waits for the device.
-            low, high = images.min().item(), images.max().item()
-            raise ValueError(
-                f"got images from {low:.3g} to {high:.3g}; give values in [0, 1] and normalise them in the model"
-            )
+        # Looking at the values waits for the device: once.
+        images = checked_images(images.to(self._device, non_blocking=True), labels, look=self.steps == 0)
         return Batch(images.to(self._dtype), labels.to(self._device, non_blocking=True), len(images))
 
     def _inner_step(self, batch: Batch) -> InnerStep:
@@ -241,22 +253,3 @@ class BilevelStep:
 
     def _criterion(self, scores: Tensor, labels: Tensor) -> Tensor:
         return self._loss(scores, labels) * len(labels)
-
-
-def _check(
-    inner_steps: int,
-    truncation: int,
-    total_steps: int | None,
-    differentiate: str,
-    mixed_batch_fraction: float,
-    clip_norm: float | None,
-) -> None:
-    for name, count in (("inner_steps", inner_steps), ("truncation", truncation), ("total_steps", total_steps)):
-        if count is not None and count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
-    if differentiate not in ("direction", "update"):
-        raise ValueError(f"differentiate must be 'direction' or 'update', got {differentiate!r}")
-    if not 0 < mixed_batch_fraction <= 1:
-        raise ValueError(f"mixed_batch_fraction must be in (0, 1], got {mixed_batch_fraction}")
-    if clip_norm is not None and clip_norm <= 0:
-        raise ValueError(f"clip_norm must be over 0, got {clip_norm}; None: no limit")

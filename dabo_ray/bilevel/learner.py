@@ -13,6 +13,7 @@ from torch import Tensor
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.finite import FiniteGuard
 from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, Loss
+from dabo_ray.bilevel.readiness import Readiness
 from dabo_ray.bilevel.sgd import Tensors, global_norm
 from dabo_ray.bilevel.signal_to_noise import SignalToNoise
 from dabo_ray.data.loader import Batch
@@ -30,8 +31,10 @@ class Learner(ABC):
         inner_steps: classifier updates between two augmenter updates (M), >= 1.
         truncation: latest classifier updates that an update of the augmenter is computed from (K), >= 0.
         optimizer: of the augmenter's weights.
-        lr_factor: its learning rate over its first one, by the number of updates done; None: it is left alone.
+        lr_factor: its learning rate over its first one, by the number of updates done or missed; None: left alone.
         warmup: classifier updates, the first ones, in which the augmenter stays as it is.
+        readiness: the augmenter rests (see `Augmenter.rest`) until it is reached; None, or an augmenter that cannot
+            rest: it does from the first update on what it does before learning.
         workers: that share the batches.
     """
 
@@ -47,9 +50,12 @@ class Learner(ABC):
         optimizer: torch.optim.Optimizer,
         lr_factor: Callable[[int], float] | None = None,
         warmup: int = 0,
+        readiness: Readiness | None = None,
         workers: Workers = Workers(),
     ) -> None:
         self.augmenter = augmenter
+        self.readiness = readiness if readiness is not None and augmenter.rest() else None
+        """What the augmenter waits for; None once it is reached."""
         self.inner_steps = inner_steps
         self.warmup = warmup
         self.workers = workers
@@ -61,17 +67,40 @@ class Learner(ABC):
         self.window: deque[InnerStep] = deque(maxlen=max(0, truncation - 1))
         """Classifier updates that the next update of the augmenter is computed from beside the one before it."""
         self.updates = 0
+        self.missed = 0
+        """Updates that would have been due while the augmenter rested."""
+        self.rested = 0
+        """Classifier updates in which it rested."""
         self.theta = self._theta_now()
 
     def is_due_after(self, update: int) -> bool:
         """Whether the augmenter is updated right after this classifier update, counted from 0."""
+        return self.readiness is None and self._is_slot(update)
+
+    def _is_slot(self, update: int) -> bool:
         return update >= self.warmup and (update + 1) % self.inner_steps == 0
 
     def is_kept_after(self, update: int) -> bool:
         """Whether a later update of the augmenter is computed from this classifier update too."""
+        if self.readiness is not None:
+            return False
         earliest = max(update + 1, self.warmup)
         due = earliest + (-(earliest + 1)) % self.inner_steps
         return due - update < self.truncation
+
+    def see(self, update: int, loss: Tensor) -> None:
+        """The training loss of an update, over what it could be at least: wakes the augmenter when it is time."""
+        if self.readiness is None:
+            return
+        self.rested += 1
+        self.missed += self._is_slot(update)
+        if self.readiness.is_reached(loss):
+            self._wake()
+
+    def _wake(self) -> None:
+        self.readiness = None
+        self.augmenter.wake()
+        self.theta = self._theta_now()
 
     def keep(self, step: InnerStep | None) -> None:
         """Takes the classifier update in hand into the window; None: no later update of the augmenter needs it."""
@@ -111,7 +140,7 @@ class Learner(ABC):
         self._signal_to_noise.add(grads)
         if self._lr_factor is not None:
             for group, first in zip(self.optimizer.param_groups, self._first_lrs, strict=True):
-                group["lr"] = first * self._lr_factor(self.updates)
+                group["lr"] = first * self._lr_factor(self.missed + self.updates)
         self.optimizer.step()
         with torch.no_grad():
             for weight, kept in zip(weights, guard.kept(weights, self.theta), strict=True):
@@ -138,6 +167,9 @@ class Learner(ABC):
             "augmenter": self.augmenter.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "updates": self.updates,
+            "missed": self.missed,
+            "rested": self.rested,
+            "readiness": None if self.readiness is None else self.readiness.state_dict(),
             "window": [
                 {name: [part.detach() for part in getattr(step, name)] for name in ("weights", "theta", "grads")}
                 for step in self.window
@@ -148,6 +180,10 @@ class Learner(ABC):
         """Goes on from `state_dict`, with an empty window that the caller fills again."""
         self.augmenter.load_state_dict(state["augmenter"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.updates = state["updates"]
+        self.updates, self.missed, self.rested = (state[name] for name in ("updates", "missed", "rested"))
+        if self.readiness is not None and state["readiness"] is not None:
+            self.readiness.load_state_dict(state["readiness"], self.theta[0].device)
+        else:
+            self.readiness = None
         self.theta = self._theta_now()
         self.window.clear()

@@ -20,12 +20,32 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 """((B, num_classes) scores, labels) -> loss summed over the images, a scalar."""
 
 
+Least = Callable[[Tensor], Tensor]
+"""labels -> the least that the criterion can be for them, summed over the images, a scalar."""
+
+
+def least_cross_entropy(labels: Tensor, *, num_classes: int, label_smoothing: float = 0.0) -> Tensor:
+    """The least that the cross entropy with these labels can be, summed over the images: the labels' own entropy.
+
+    Args:
+        labels: (B,) classes, or (B, num_classes) shares of them.
+        num_classes: of the classifier.
+        label_smoothing: as of torch's `cross_entropy`, in [0, 1].
+    """
+    each = len(labels) if labels.ndim == 1 else 1
+    shares = torch.eye(1, num_classes, device=labels.device) if labels.ndim == 1 else labels
+    shares = (1 - label_smoothing) * shares + label_smoothing / num_classes
+    entropy: Tensor = -torch.special.xlogy(shares, shares).sum()
+    return each * entropy
+
+
 class Objective:
     """Loss of a network whose weights are given at each call.
 
     Args:
         classifier: network from images to class scores; gives structure and first running statistics.
         criterion: the loss; by default cross entropy of (B,) classes or (B, num_classes) shares of them.
+        least: what the criterion can be at least; None: zero.
         names: parameters that are given, in the order in which they are; None: all. Others stay as they are.
         bfloat16: whether the network is computed with torch's autocast to bfloat16; weights and loss stay as they are.
     """
@@ -35,11 +55,13 @@ class Objective:
         classifier: nn.Module,
         criterion: Criterion = partial(cross_entropy, reduction="sum"),
         *,
+        least: Least | None = None,
         names: Sequence[str] | None = None,
         bfloat16: bool = False,
     ) -> None:
         self.classifier = classifier
         self.criterion = criterion
+        self.least = least
         self.bfloat16 = bfloat16
         self.names = [name for name, _ in classifier.named_parameters()] if names is None else list(names)
         self.buffers = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
@@ -57,6 +79,10 @@ class Objective:
             masks: of dropout; None: nothing is dropped.
         """
         return self._loss(self._copied(), weights, images, labels, size, masks)
+
+    def least_loss(self, labels: Tensor, size: int) -> Tensor:
+        """What this worker's part of the mean loss over `size` images can be at least."""
+        return torch.zeros((), device=labels.device) if self.least is None else self.least(labels) / size
 
     def moving_loss(self, weights: Tensors, images: Tensor, labels: Tensor, size: int, masks: Masks | None) -> Tensor:
         """As `loss`, in a real update: `commit_statistics` will move the running statistics."""

@@ -19,6 +19,9 @@ LARGEST_LR = 0.05
 MEMORY = 0.025
 """Part of all updates over which the gradient is averaged to tell a signal from noise."""
 
+FURTHEST = 1.0
+"""Distance from a first value from which on the prior pulls no harder."""
+
 SHORTEST_MEMORY = 20
 """Updates that it takes to tell a signal from noise, however few there are in all."""
 
@@ -33,12 +36,14 @@ class ShrunkAdam(torch.optim.Optimizer):
 
         c = (1 - beta1) / (1 + beta1) * (1 - beta1^(2 n)) / (1 - beta1^n)^2       variance of m where that of g is 1
         z = m / (sqrt(l) + eps);  r = z^2 / c                                    r is 1 on average without a signal
-        w = w - lr ((1 - 1 / max(1, r)) z + prior sqrt(l) / (sqrt(v) + eps))     positive-part James-Stein factor
+        d = min(1, max(-1, w - w_0))                                             how far w is from its first value
+        w = w - lr ((1 - 1 / max(1, r)) z + prior d sqrt(l) / (sqrt(v) + eps))   positive-part James-Stein factor
 
     A signal is compared with the noise around it, so that it is followed as fast late as early: gradients become
-    smaller by an order of magnitude while a classifier learns. The prior is a drift of all weights towards minus
-    infinity, as fast as a signal of that many standard deviations would move them: what is to grow must stand out by
-    more. Where gradients die away, so does the drift: v is of all updates, l of the latest ones.
+    smaller by an order of magnitude while a classifier learns. The prior is a drift of all weights back to their first
+    values, from a distance of 1 on as fast as a signal of that many standard deviations would move them: what is to
+    stay away must stand out by more. Where gradients die away, so does the drift: v is of all updates, l of the latest
+    ones.
 
     Args:
         params: weights, or groups of them. A group with `pooled=True` has one r, the mean over its weights; otherwise
@@ -106,7 +111,10 @@ class ShrunkAdam(torch.optim.Optimizer):
             kept = torch._foreach_reciprocal(torch._foreach_clamp_min(ratios, 1))
             torch._foreach_neg_(kept)
             torch._foreach_add_(kept, 1)
-            steps = torch._foreach_add(torch._foreach_mul(kept, scaled), drifts)
+            away = torch._foreach_sub(weights, [self.state[weight]["first"] for weight in weights])
+            torch._foreach_clamp_min_(away, -FURTHEST)
+            torch._foreach_clamp_max_(away, FURTHEST)
+            steps = torch._foreach_add(torch._foreach_mul(kept, scaled), torch._foreach_mul(drifts, away))
             torch._foreach_sub_(weights, torch._foreach_mul(steps, group["lr"]))
 
     def _moments(self, weights: list[Tensor], group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -121,7 +129,9 @@ class ShrunkAdam(torch.optim.Optimizer):
         for weight in weights:
             state = self.state[weight]
             if not state:
-                state |= {"step": 0} | {name: torch.zeros_like(weight) for name in decays}
+                state |= {"step": 0, "first": weight.detach().clone()} | {
+                    name: torch.zeros_like(weight) for name in decays
+                }
             state["step"] += 1
         count = self.state[weights[0]]["step"]
         corrected = []

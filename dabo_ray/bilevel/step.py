@@ -119,12 +119,18 @@ class Updates:
         outer = learner.outer_batch() if is_due else None
         arguments = Arguments(weights, velocity, step, list(learner.window) if is_due else [], outer, is_due=is_due)
         computed = self._compute(arguments)
+        if learner.readiness is not None:
+            learner.see(number, computed.found["train_loss"] - self._least_loss(step))
         if is_kept and step.sgd.derives_by_gradient:
             step = replace(step, grads=copied(computed.grads))
         learner.keep(step if is_kept else None)
         if not is_due:
             return computed.found
         return {**computed.found, **learner.descend(computed.of_theta, self.guard)}
+
+    def _least_loss(self, step: InnerStep) -> Tensor:
+        (least,) = self.workers.sum([self.objective.least_loss(step.labels, step.size)])
+        return least
 
     def _compute(self, given: Arguments) -> Computed:
         """All that an update is, from tensors on the device to such tensors."""

@@ -117,12 +117,12 @@ class Training:
     def _train_one_epoch(self) -> Record:
         self.objective.classifier.train()
         totals: dict[str, Tensor] = {}
-        updates = 0
+        before = 0 if self.learner is None else self.learner.updates
         for index in range(len(self.fit)):
             number = self.epoch * len(self.fit) + index
             for name, value in self.step(number).items():
                 totals[name] = totals[name] + value if name in totals else value
-            updates += self.learner is not None and self.learner.is_due_after(number)
+        updates = 0 if self.learner is None else self.learner.updates - before
         # No loss has seen the weights after the last update.
         self.updates.guard.check(global_norm([weight.detach() for weight in self.weights]))
         self.updates.guard.raise_if_diverged()
@@ -131,6 +131,8 @@ class Training:
         }
         record["lr"] = self.inputs.lr((self.epoch + 1) * len(self.fit) - 1)
         if self.learner is not None:
+            record["augmenter_updates"] = self.learner.updates
+            record["rest_percent"] = 100 * self.learner.rested / (self.schedule.epochs * len(self.fit))
             record |= self.learner.signal_to_noise() | self.inputs.spread(self.learner.augmenter)
         return record
 

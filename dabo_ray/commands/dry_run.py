@@ -50,7 +50,8 @@ def dry_run(study: StudyConfig) -> str:
     unit = "GPU-hours" if study.resources.gpus_per_worker else "worker-hours"
     return (
         f"{as_text(table)}\nin all: {duration(seconds)} of training one after another, {hours:.2g} {unit}\n"
-        "measured on one worker here, with the settings of the file; start-up and scoring come on top"
+        "measured on one worker here, with the settings of the file; start-up and scoring come on top;\n"
+        "of a learned arm every update is counted as one in which its augmenter is learned, so it may take less"
     )
 
 
@@ -81,7 +82,9 @@ def _cost(study: StudyConfig, pools: Pools, method: str, trials: int, device: to
         seed=study.seed,
         epochs=study.classifier.epochs,
     )
-    training = make_training(study, trial, pools, device=device)
+    # What is timed is the step after the warm-up, the dearest.
+    bilevel = study.bilevel.model_copy(update={"warmup_fraction": 0.0, "warmup_loss": None})
+    training = make_training(study.model_copy(update={"bilevel": bilevel}), trial, pools, device=device)
     # So many that one of them is followed by an update of the augmenter, if that is learned.
     round_of = training.learner.inner_steps if training.learner is not None else 1
     number, times = 0, []

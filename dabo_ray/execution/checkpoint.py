@@ -21,7 +21,7 @@ from dabo_ray.faults import machine_fault
 from dabo_ray.storage.atomic import remove_all_leftovers, replacing, write_atomically
 from dabo_ray.storage.layout import TrialFolder
 
-VERSION = 2
+VERSION = 3
 _LOG = logging.getLogger("dabo_ray")
 
 

@@ -53,6 +53,19 @@ def test_it_is_named_where_it_learned_the_same_too() -> None:
     assert found[3].warning.endswith("0.10 of the other seeds.")
 
 
+def test_a_seed_that_never_began_is_named_and_is_no_measure_for_the_others() -> None:
+    found = by_seed([*GOOD, result(3, math.nan, {**spreads(0.0, 0.0), "augmenter_updates": 0})])
+    assert found[3].outer_loss is None
+    assert found[3].warning.startswith("The trial final-learned-1-seed-3 did not begin to learn: its training loss")
+    assert [found[seed].others for seed in range(3)] == pytest.approx([0.11, 0.10, 0.09])
+
+
+def test_a_seed_that_began_late_is_told_to_be_trained_longer() -> None:
+    found = by_seed([*GOOD, result(3, 0.11, {"rest_percent": 47.3}), result(4, 0.11, {"rest_percent": 33.0})])
+    assert found[3].warning.startswith("The trial final-learned-1-seed-3 began to learn after 47 % of its updates")
+    assert (found[3].learning, found[4].learning) == ("began late", "as the others")
+
+
 @pytest.mark.parametrize(("loss", "is_far"), [(0.29, False), (0.31, True)])
 def test_three_times_the_median_is_far(loss: float, is_far: bool) -> None:
     found = by_seed([*GOOD, result(3, loss)])

@@ -107,7 +107,10 @@ def test_what_another_study_learned_trains_as_the_frozen_arm(
 @pytest.mark.parametrize("name", AUGMENTERS)
 def test_every_augmenter_learns(name: str, make_study: StudyMaker):
     study = make_study(
-        f"augmenter.name={name}", "data.num_labels=200", "classifier={width: 8, batch_size: 32}", "bilevel.truncation=2"
+        f"augmenter.name={name}",
+        "data.num_labels=200",
+        "classifier={width: 8, batch_size: 32}",
+        "bilevel={truncation: 2, warmup_loss: null}",
     )
     training = make_training(study, trial("learned", Phase.SEARCH), make_study_pools(study))
     assert isinstance(training.augmentation, Augmenter)

@@ -27,7 +27,7 @@ def training(make_study: Callable[..., StudyConfig]) -> Training:
         "augmenter={hidden: 12, depth: 2, noise: 9, dropout: 0.1, centre: free, schedule: constant, "
         "operations: [rotation, shear]}",
         "bilevel={inner_steps: 3, truncation: 2, differentiate: update, engine: unrolled, outer_batch_fraction: 0.3, "
-        "mixed_batch_fraction: 0.6}",
+        "mixed_batch_fraction: 0.6, warmup_loss: null}",
     )
     trial = Trial(name="t", phase=Phase.SEARCH, arm="learned", method="learned", seed=1, epochs=4)
     return make_training(study, trial, make_study_pools(study))
@@ -61,8 +61,26 @@ def test_of_the_augmenter_and_how_it_learns(training: Training):
     assert learner.optimizer.param_groups[0]["lr"] == first
 
 
+@pytest.mark.parametrize("smoothing", [0.1, 0.0])
+def test_the_augmenter_rests_until_the_training_loss_has_fallen(
+    make_study: Callable[..., StudyConfig], smoothing: float
+):
+    study = make_study(
+        f"classifier={{lr: 0.2, momentum: 0.9, batch_size: 16, width: 16, label_smoothing: {smoothing}}}",
+        "bilevel={warmup_loss: 0.9, warmup_fraction: 0.3}",
+    )
+    trial = Trial(name="t", phase=Phase.SEARCH, arm="learned", method="learned", seed=1, epochs=8)
+    training = make_training(study, trial, make_study_pools(study))
+    learner = training.learner
+    assert learner is not None and learner.readiness is not None
+    assert (learner.readiness.share, learner.readiness.earliest) == (0.9, learner.warmup)
+    *_, last = training.epochs()
+    assert learner.readiness is None
+    assert 0 < last["augmenter_updates"] < 8 * len(training.fit) - learner.warmup
+
+
 def test_the_learning_rate_of_the_augmenter_is_annealed(make_study: Callable[..., StudyConfig]):
-    study = make_study("augmenter.schedule=cosine", "bilevel.inner_steps=1")
+    study = make_study("augmenter.schedule=cosine", "bilevel={inner_steps: 1, warmup_loss: null}")
     trial = Trial(name="t", phase=Phase.SEARCH, arm="learned", method="learned", seed=1, epochs=1)
     training = make_training(study, trial, make_study_pools(study))
     assert training.learner is not None

@@ -18,6 +18,7 @@ from dabo_ray.augment.affine_color import (
     adjust_tones,
     tones_of,
 )
+from dabo_ray.augment.coordinates import INITIAL_SPREAD
 
 REFERENCES = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
 
@@ -127,8 +128,8 @@ def test_spreads_in_human_units(kind) -> None:
         float(torch.atan2(theta[:, 1, 0] - theta[:, 0, 1], theta[:, 0, 0] + theta[:, 1, 1]).rad2deg().std()), rel=1e-2
     )
     if kind is AffineColorAugmenter:
-        assert spread["saturation_spread_percent"] == pytest.approx(5, rel=0.03)
-        assert spread["hue_spread_deg"] == pytest.approx(math.degrees(0.05), rel=0.03)
+        assert spread["saturation_spread_percent"] == pytest.approx(100 * INITIAL_SPREAD, rel=0.03)
+        assert spread["hue_spread_deg"] == pytest.approx(math.degrees(INITIAL_SPREAD), rel=0.03)
 
 
 def test_colours_alone_do_not_resample() -> None:

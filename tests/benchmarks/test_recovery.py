@@ -29,6 +29,7 @@ def small() -> dict[str, Any]:
     settings = copy.deepcopy(recovery.QUICKSTART)
     settings["data"]["num_labels"] = 200
     settings["classifier"] |= {"width": 8, "epochs": 2}
+    settings["bilevel"] = {"warmup_loss": None}
     return settings
 
 

@@ -61,7 +61,7 @@ def test_the_classifier_is_trained_as_by_torch_and_is_in_the_model():
     ordinary = copy.deepcopy(model)
     optimizers = [two_groups(each) for each in (model, ordinary)]
     schedulers = [torch.optim.lr_scheduler.OneCycleLR(each, 0.2, total_steps=12) for each in optimizers]
-    trainer = BilevelStep(model, optimizers[0], made, inner_steps=NEVER)
+    trainer = BilevelStep(model, optimizers[0], made, inner_steps=NEVER, warmup_loss=None)
     with warnings.catch_warnings(action="error"):
         for number in range(10):
             rows = slice(16 * number, 16 * (number + 1))
@@ -95,6 +95,7 @@ def test_the_augmenter_descends_the_outer_loss_through_the_step(dtype: torch.dty
         optimizer,
         made,
         inner_steps=2,
+        warmup_loss=None,
         antithetic=False,
         differentiate="update",
         augmenter_optimizer=of_augmenter,
@@ -143,7 +144,7 @@ def run(trainer: BilevelStep, numbers: range) -> None:
 def made_anew(**options: Any) -> tuple[BilevelStep, torch.optim.SGD]:
     model = nn.Sequential(network(), nn.Dropout(0.2))
     optimizer = two_groups(model)
-    return BilevelStep(model, optimizer, augmenter(), **options), optimizer
+    return BilevelStep(model, optimizer, augmenter(), **({"warmup_loss": None} | options)), optimizer
 
 
 @pytest.mark.parametrize("options", [{}, {"inner_steps": 3, "total_steps": 12, "mixed_batch_fraction": 0.5}])
@@ -195,7 +196,7 @@ def test_parameters_that_the_optimizer_does_not_train_stay():
     model = network()
     head = torch.optim.SGD(model[6].parameters(), 0.1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    run(BilevelStep(model, head, augmenter()), range(2))
+    run(BilevelStep(model, head, augmenter(), warmup_loss=None), range(2))
     changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     assert changed == {"6.weight", "6.bias"}
 
@@ -223,6 +224,7 @@ def test_optimizers_that_cannot_be_differentiated_are_refused(make, message: str
         ({"total_steps": 0}, "total_steps must be at least 1"),
         ({"warmup_steps": -1}, "warmup_steps must be at least 0 and under total_steps, got -1"),
         ({"total_steps": 4, "warmup_steps": 4}, "under total_steps, got 4"),
+        ({"warmup_loss": 0.0}, r"warmup_loss must be in \(0, 1\], got 0\.0"),
         ({"mixed_batch_fraction": 0.0}, r"in \(0, 1\], got 0\.0"),
         ({"differentiate": "length"}, "got 'length'"),
         ({"clip_norm": 0.0}, "clip_norm must be over 0"),

@@ -83,9 +83,9 @@ def spread_after(signal: float, *, start: float = 0.02, num_updates: int = 1000,
 
 
 @pytest.mark.parametrize("num_updates", [600, 6000])
-def test_spreads_shrink_without_evidence_and_grow_with_it(num_updates: int):
+def test_spreads_stay_without_evidence_and_go_far_with_it(num_updates: int):
     """The same in a training ten times as long, though its sums of gradients are ten times as large."""
-    assert 1e-4 < spread_after(0.0, num_updates=num_updates) < 0.01
+    assert spread_after(0.0, num_updates=num_updates) == pytest.approx(0.02, rel=0.3)
     assert spread_after(-0.3, num_updates=num_updates) < 1e-3
     assert spread_after(0.3, num_updates=num_updates) > 1.0
 

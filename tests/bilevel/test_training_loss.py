@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ def training(budget: float | None, *, epochs: int = 1, inner_steps: int = 1, lr:
     torch.manual_seed(0)
     digits = load("digits", Path()).labelled
     augmenter = AffineAugmenter(noise=6, hidden=8)
+    with torch.no_grad():
+        augmenter.log_spread.fill_(math.log(0.05))
     learner = TrainingLossLearner(
         augmenter,
         budget=budget,

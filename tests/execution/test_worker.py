@@ -141,8 +141,9 @@ def test_the_same_trial_twice_in_one_process(order, tmp_path):
 
 
 def test_settings_of_the_trial_count(order, tmp_path):
-    other = replace(order, folder=tmp_path / "other", trial=trial_of(augmenter__lr=0.3))
-    assert records_of(order, range(1, 3)) != records_of(other, range(1, 3))
+    learning = replace(order, trial=trial_of(bilevel__warmup_loss=None))
+    other = replace(order, folder=tmp_path / "other", trial=trial_of(bilevel__warmup_loss=None, augmenter__lr=0.3))
+    assert records_of(learning, range(1, 3)) != records_of(other, range(1, 3))
 
 
 def test_divergence_is_an_answer(order):

@@ -176,7 +176,7 @@ def library_step(
     model.to(GPU, torch.float64).train()
     optimizer = torch.optim.SGD(model.parameters(), 0.125, momentum=0.9, nesterov=True, weight_decay=1e-3)
     made = AUGMENTERS[augmenter]().to(GPU, torch.float64)
-    return BilevelStep(model, optimizer, made, cuda_graphs=cuda_graphs, **options)
+    return BilevelStep(model, optimizer, made, cuda_graphs=cuda_graphs, warmup_loss=None, **options)
 
 
 def batches(number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

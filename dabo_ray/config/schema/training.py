@@ -222,6 +222,12 @@ class BilevelConfig(Section):
     learned something, its outer loss says little about augmentation; what a spread does there by chance is slow to be
     undone."""
 
+    warmup_loss: PartOrAll | None = 0.2
+    """Until the training loss has fallen to this part of what it was in the first update, images are left as they are,
+    beside `augmenter.base`, and the augmenter is not learned: augmentation slows a training down as long as the
+    classifier does not fit its training images. Where that never happens, nothing is learned: train longer. null: wait
+    for `warmup_fraction` alone, in which the augmenter does what it does before learning."""
+
     truncation: Annotated[int, Field(ge=1, le=64)] = 1
     """Latest classifier updates that the hypergradient flows through (K); may exceed inner_steps."""
 
