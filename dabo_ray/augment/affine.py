@@ -97,7 +97,7 @@ class AffineAugmenter(CoordinateAugmenter, BaseAffineAugmenter):
     (torch.Size([8, 3, 32, 32]), True)
     >>> (draws,) = augmenter.draw(10_000, torch.Generator().manual_seed(0))
     >>> round(augmenter.spread(draws)["rotation_spread_deg"])
-    6
+    4
     """
 
     OPERATIONS = AFFINE_OPERATIONS

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from dabo_ray.augment.augmenter import Augmenter
 
-INITIAL_SPREAD = 0.1
-"""Standard deviation of a coordinate before learning: 6 degrees, 10 %, 5 % of the side."""
+INITIAL_SPREAD = 0.07
+"""Standard deviation of a coordinate before learning: 4 degrees, 7 %, 3.5 % of the side."""
 
 LARGEST_LOG_SPREAD = 10.0
 """Coordinates have long reached their bounds there; exp must not overflow."""
@@ -19,7 +19,7 @@ LARGEST_LOG_SPREAD = 10.0
 NETWORK_LR = 0.1
 """Step size of the network over that of the spreads, which carry most of the signal."""
 
-PRIOR = 0.15
+PRIOR = 0.3
 """Signal to noise of a gradient that a spread must show to go far from its first value, see `ShrunkAdam`."""
 
 REST = 20.0

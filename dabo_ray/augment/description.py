@@ -61,7 +61,7 @@ def describe(augmenter: Augmenter, label: int | None = None) -> str:
     >>> from dabo_ray.augment.affine import AffineAugmenter
     >>> print(describe(AffineAugmenter(operations=["rotation"])))
     Each image is changed by its own draw: rotation.
-    rotation              spread 5.7 degrees, 95 % between -9.4 and +9.4 degrees
+    rotation              spread 4.0 degrees, 95 % between -6.6 and +6.6 degrees
     """
     samples = draw_samples(augmenter, label)
     lines = []

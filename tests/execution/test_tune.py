@@ -297,7 +297,9 @@ def test_a_setting_that_diverges_does_not_stop_the_study(local_ray, make_study, 
     failed = [result for result in witness.ended.values() if result.outcome is Outcome.FAIL]
     assert failed
     assert all(result.trial.settings["classifier.lr"] == 1e6 for result in failed)
-    assert all(result.reason.startswith("diverged at epoch 1, step ") for result in failed)
+    assert all(
+        result.reason.startswith(("diverged at epoch 1, step ", "diverged at epoch 2, step ")) for result in failed
+    )
     assert witness.ended["final-learned-1-seed-0"].outcome is Outcome.COMPLETE
 
 
