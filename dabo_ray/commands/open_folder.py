@@ -66,7 +66,8 @@ def held_folder(
             study = continued(read_study(files.study_file), study, extended)
         lines = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
         try:
-            write_atomically(files.study_file, lines + to_yaml(study))
+            content = lines + to_yaml(study)
+            write_atomically(files.study_file, content, owner_only=redact(content) != content)
         except OSError as error:
             raise _unwritable(folder, error) from None
         try:

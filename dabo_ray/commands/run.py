@@ -176,7 +176,9 @@ class Driver:
 
     def _print_outcome(self, code: ExitCode, command: Sequence[str]) -> None:
         """What the terminal shows at the end."""
-        again = shlex.join([*command, "--resume"])
+        again = shlex.join([*map(redact, command), "--resume"])
+        if any(redact(word) != word for word in command):
+            again += "\n(with the user names and passwords of its addresses, which are not shown)"
         say = partial(self.console.print, soft_wrap=True, markup=False)
         self.console.print()
         if code is ExitCode.INTERRUPTED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dabo_ray.config.addresses import tracking_uri
+from dabo_ray.config.addresses import redact, tracking_uri
 from dabo_ray.config.schema import Choice, ClassifierConfig, FloatRange, IntRange, StudyConfig
 from dabo_ray.config.schema.baselines import label_of, tuned
 
@@ -39,8 +39,8 @@ def describe_plan(study: StudyConfig) -> str:
         f"{(baselines + searches + finals) * study.classifier.epochs} epochs",
         f"resources   {workers}, {each} each; trials at once: {resources.concurrent_trials}",
         f"results     {study.storage}/{study.study}/ (report.html, results.csv, results.parquet, summary.json)",
-        f"plan        {study.database or f'sqlite, {study.storage}/{study.study}/plan.db'}",
-        f"MLflow      {tracking_uri(study)}",
+        f"plan        {redact(study.database) if study.database else f'sqlite, {study.storage}/{study.study}/plan.db'}",
+        f"MLflow      {redact(tracking_uri(study))}",
     ]
     return "\n".join(lines)
 

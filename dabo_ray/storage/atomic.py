@@ -27,13 +27,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
-    """Writes a whole file; text as UTF-8.
+def write_atomically(path: Path, content: str | bytes | memoryview, *, owner_only: bool = False) -> None:
+    """Writes a whole file; text as UTF-8; with `owner_only` nobody else may read it.
 
     Raises:
         OSError: as `replacing`.
     """
     with replacing(path) as temporary:
+        if owner_only:
+            temporary.touch(mode=0o600)
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from dabo_ray.config.addresses import redact
 from dabo_ray.storage.atomic import write_atomically
 from dabo_ray.storage.layout import StudyFolder, TrialFolder
 from dabo_ray.tracking.description import headline_metrics, links, markdown, plain
@@ -158,8 +159,11 @@ class StudyRuns:
         self.store.log_metrics(self._parent_id, {(at_ms - self.started_ms) // 1000: metrics}, at_ms)
 
     def attach(self, path: Path) -> None:
-        """Hang a file on the parent run."""
-        self.store.client.log_artifact(self._parent_id, str(path))
+        """Hang a file on the parent run; a study file without the passwords in its addresses."""
+        if path.suffix == ".yaml":
+            self.store.client.log_text(self._parent_id, redact(path.read_text(encoding="utf-8")), path.name)
+        else:
+            self.store.client.log_artifact(self._parent_id, str(path))
 
     def end(self, status: RunStatus, at_ms: int) -> None:
         """End the parent run, and those of trials that did not end."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dabo_ray.commands.open_folder import held_folder, study_folder, write_provenance
+from dabo_ray.config.describe import describe_plan
 from dabo_ray.config.errors import ConfigError
 from dabo_ray.config.file import leading_comment, read_study, to_yaml
 from dabo_ray.config.schema import StudyConfig
@@ -43,6 +44,18 @@ def test_the_folder_keeps_the_question_and_every_value(make_study: StudyMaker):
     assert text.startswith("# Question: does it help?\n#\n# Run: ")
     assert leading_comment(text) == COMMENT
     assert sorted(path.name for path in folder.iterdir()) == ["lock", "study.yaml"]
+
+
+@pytest.mark.parametrize(
+    "override", ["database=postgresql://ada:s3cret@h/db", "tracking.uri=https://ada:s3cret@h:5000"]
+)
+def test_nobody_else_reads_a_password(override: str, make_study: StudyMaker):
+    study = make_study(override)
+    path = start(study) / "study.yaml"
+    assert path.stat().st_mode & 0o077 == 0
+    assert read_study(path) == study
+    assert "s3cret" not in describe_plan(study)
+    assert start(make_study("study=other")).joinpath("study.yaml").stat().st_mode & 0o044
 
 
 def test_a_relative_storage_is_below_the_working_folder(

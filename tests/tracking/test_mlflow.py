@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import mlflow.artifacts
 import numpy as np
 import pytest
 import torch
@@ -109,6 +110,8 @@ def test_a_study_becomes_a_parent_run_with_a_run_per_trial(store: str, study: st
     Image.new("L", (40, 20), 128).save(folder / "samples.png")
     report = tmp_path / "report.html"
     report.write_text("<h1>Report</h1>")
+    study_file = tmp_path / "study.yaml"
+    study_file.write_text("database: postgresql://ada:s3cret@host/db\n")
 
     tracker = open_tracker(store, study, tmp_path)
     for number, outcome in enumerate(outcomes):
@@ -117,7 +120,7 @@ def test_a_study_becomes_a_parent_run_with_a_run_per_trial(store: str, study: st
         tracker.trial_ended(TrialResult(trial=learned(number), outcome=outcome, reason=reason, metrics=record(3)))
     final = Trial(name="final-none-seed-0", phase=Phase.FINAL, arm="none", method="none", seed=7, epochs=3)
     scored = TrialResult(trial=final, outcome=Outcome.COMPLETE, metrics={"test_accuracy": 70.0, "seconds": 2.0})
-    tracker.finish([report], summarize(study, [scored], 60.5, {}))
+    tracker.finish([report, study_file], summarize(study, [scored], 60.5, {}))
     assert tracker.close(), tracker.lost
 
     client = MlflowClient(store)
@@ -132,7 +135,9 @@ def test_a_study_becomes_a_parent_run_with_a_run_per_trial(store: str, study: st
     assert parent.data.tags["dabo_ray.answer"].startswith("No comparison")
     assert parent.data.tags["provenance.cpu"] == "a cpu"
     assert parent.data.tags["mlflow.source.git.commit"] == "0123abc"
-    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html"]
+    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html", "study.yaml"]
+    shown = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/study.yaml")
+    assert shown == "database: postgresql://host/db\n"
     for number, (outcome, status) in enumerate(outcomes.items()):
         run = trials[f"search-{number:04d}"]
         assert run.info.status == status
