@@ -80,12 +80,12 @@ def _certainty(
     if chosen is best:
         others = [arm for arm in kept if arm is not chosen]
         return (
-            f"It has the highest test mean ({mean:.2f} %) and costs least; {_names(others)} cannot be told from it "
-            f"over {num_seeds} seeds{rest}."
+            f"It has the highest test mean ({mean:.2f} %) and is the cheapest to train with from now on; "
+            f"{_names(others)} cannot be told from it over {num_seeds} seeds{rest}."
         )
     return (
         f"The highest test mean is that of {best['name']} ({highest:.2f} against {mean:.2f} %), but over {num_seeds} "
-        f"seeds the two cannot be told apart, and {chosen['name']} costs less{rest}."
+        f"seeds the two cannot be told apart, and {chosen['name']} is cheaper to train with from now on{rest}."
     )
 
 

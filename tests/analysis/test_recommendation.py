@@ -45,12 +45,13 @@ def test_the_cheapest_of_those_that_cannot_be_told_apart() -> None:
     assert found is not None and found.arm == "affine"
     assert found.certainty == (
         "The highest test mean is that of learned-1 (98.18 against 98.08 %), but over 5 seeds the two cannot be told "
-        "apart, and affine costs less; all other arms are worse."
+        "apart, and affine is cheaper to train with from now on; all other arms are worse."
     )
     dearer = recommend(best_first(arm("learned-1", BEST, 2.0), arm("affine", CLOSE, 3.0)))
     assert dearer is not None and dearer.arm == "learned-1"
     assert dearer.certainty == (
-        "It has the highest test mean (98.18 %) and costs least; affine cannot be told from it over 5 seeds."
+        "It has the highest test mean (98.18 %) and is the cheapest to train with from now on; affine cannot be "
+        "told from it over 5 seeds."
     )
 
 
