@@ -51,7 +51,7 @@ class LearnedSeed:
     """Learned spreads, by the name of the metric."""
 
     learning: str
-    """How it went, in a few words."""
+    """How it went, in a few words; empty where there are too few seeds to say."""
 
     warning: str
     """What is wrong with it in a sentence; empty where it converged as the others did."""
@@ -123,7 +123,7 @@ def _beside(result: TrialResult, others: Sequence[TrialResult]) -> LearnedSeed:
     spreads = learned_spreads(result.metrics)
     has_others = len(others) + 1 >= FEWEST_SEEDS
     median = statistics.median(other.metrics["outer_loss"] for other in others) if has_others else None
-    learning, warning = "as the others" if has_others else "-", ""
+    learning, warning = "as the others" if has_others else "", ""
     if median is not None and loss >= FAR * median:
         learning = "did not converge"
         learned = _differences(spreads, [learned_spreads(other.metrics) for other in others])
