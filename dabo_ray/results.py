@@ -61,7 +61,7 @@ class StudyResults:
         return read_study(StudyFolder(self.folder).study_file)
 
     def trials(self) -> DataFrame:
-        """A row per trial: name, phase, arm, seed, outcome, accuracies (%), settings, metrics of its last epoch."""
+        """A row per trial: name, phase, arm, seed, outcome, scores (%), settings, metrics of its last epoch."""
         from dabo_ray.analysis.results import results_table
 
         return results_table(self._results()).to_pandas()
@@ -69,8 +69,8 @@ class StudyResults:
     def arms(self) -> DataFrame:
         """A row per arm that was scored on test, best mean first.
 
-        Columns: `arm`, `method`, `seeds`, `test_accuracy` (mean, %), `low`, `high` (95 % interval, %),
-        `select_accuracy`, `seconds` of a training, `cost_ratio` to the arm `none`.
+        Columns: `arm`, `method`, `seeds`, `score` (what arms are judged by, as in `accuracy`), `test_score` (mean, %),
+        `low`, `high` (95 % interval, %), `select_score`, `seconds` of a training, `cost_ratio` to the arm `none`.
         """
         from pandas import DataFrame
 
@@ -78,20 +78,21 @@ class StudyResults:
 
         rows = []
         for arm in self._arms():
-            low, high = interval_95(arm["test_accuracy"]) or (None, None)
+            low, high = interval_95(arm["test_score"]) or (None, None)
             rows.append(
                 {
                     "arm": arm["name"],
                     "method": arm["method"],
                     "seeds": len(arm["seeds"]),
-                    "test_accuracy": arm["test_accuracy"]["mean"],
+                    "score": arm["score"],
+                    "test_score": arm["test_score"]["mean"],
                     "low": low,
                     "high": high,
-                    **{key: arm[key] for key in ("select_accuracy", "seconds", "cost_ratio")},
+                    **{key: arm[key] for key in ("select_score", "seconds", "cost_ratio")},
                 }
             )
-        columns = ["arm", "method", "seeds", "test_accuracy", "low", "high", "select_accuracy", "seconds", "cost_ratio"]
-        return DataFrame(rows, columns=columns)
+        columns = ["arm", "method", "seeds", "score", "test_score", "low", "high", "select_score", "seconds"]
+        return DataFrame(rows, columns=[*columns, "cost_ratio"])
 
     def recommendation(self) -> dict[str, str] | None:
         """The arm to use, how sure that is, its file and its code, see `use_this`; None before any is scored."""

@@ -10,6 +10,15 @@ from typing import Any, Protocol
 LEARNED = "learned"
 FROZEN = "frozen"
 
+SCORES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "mean_iou": "mean IoU",
+    "mean_dice": "mean Dice",
+}
+"""What trials may be judged by -> in words. All are percentages, and more is better."""
+
 
 class Phase(StrEnum):
     """The part of a study that a trial belongs to."""
@@ -60,9 +69,22 @@ class Trial:
     epochs: int
     """Epochs to train, >= 1."""
 
+    score: str = "accuracy"
+    """What it is judged by, a key of `SCORES`."""
+
     origin: str | None = None
     """In the final phase: the trial of an earlier phase whose setting this repeats; of a frozen one, the final trial
     that learned its distribution."""
+
+    @property
+    def select_metric(self) -> str:
+        """Name of its score on the select images."""
+        return f"select_{self.score}"
+
+    @property
+    def test_metric(self) -> str:
+        """Name of its score on the test images."""
+        return f"test_{self.score}"
 
     @property
     def seed_index(self) -> int:
@@ -105,10 +127,10 @@ class Observer(Protocol):
 
         `metrics` holds `epoch` (1-based), `seconds` (of training so far), `gpu_hours` (those times GPUs; in a study
         without, times workers), `peak_memory_mib` (of the first worker, so far), `train_loss`, `learning_rate`; unless
-        the phase is final, `select_accuracy` (percent); at the last epoch of the final phase, `test_accuracy`
-        (percent); of a frozen trial also `learning_seconds`, those of its origin, which `seconds` counts too;
-        for learned augmenters also the learned distribution (`rotation_spread_deg`, ...) and, from the end of the
-        warm-up on, `outer_loss` and `hypergradient_norm`.
+        the phase is final, `select_<score>` for every score of the task (percent); at the last epoch of the final
+        phase, `test_<score>` (percent); of a frozen trial also `learning_seconds`, those of its origin, which `seconds`
+        counts too; for learned augmenters also the learned distribution (`rotation_spread_deg`, ...) and, from the end
+        of the warm-up on, `outer_loss` and `hypergradient_norm`.
         """
 
     def trial_ended(self, result: TrialResult) -> None:

@@ -62,8 +62,8 @@ def test_the_summary(finished):
     methods = {arm["name"]: arm["method"] for arm in summary["arms"]}
     assert methods == {"none": "none", "learned-1": "learned", "frozen-1": "frozen"}
     for arm in summary["arms"]:
-        assert set(arm) >= {"settings", "seeds", "select_accuracy", "seconds", "cost_ratio"}
-        accuracy = arm["test_accuracy"]
+        assert set(arm) >= {"settings", "seeds", "select_score", "seconds", "cost_ratio"}
+        accuracy = arm["test_score"]
         assert len(accuracy["values"]) == 2
         assert accuracy["mean"] == pytest.approx(sum(accuracy["values"]) / 2)
         assert accuracy["ci95"] >= 0

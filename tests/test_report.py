@@ -249,7 +249,7 @@ def test_arms_are_those_of_the_summary(finished):
     header, *rows = finished.page.tables["arms"]
     assert len(rows) == len(finished.summary["arms"])
     for row, arm in zip(rows, finished.summary["arms"], strict=True):
-        cells, accuracy = dict(zip(header, row, strict=True)), arm["test_accuracy"]
+        cells, accuracy = dict(zip(header, row, strict=True)), arm["test_score"]
         mean, low, high = re.fullmatch(r"(\S+) \((\S+) to (\S+)\)", cells["test accuracy (%)"]).groups()
         assert float(mean) == pytest.approx(accuracy["mean"], abs=0.0051)
         assert float(low) == pytest.approx(accuracy["mean"] - accuracy["ci95"], abs=0.0051)
@@ -259,7 +259,7 @@ def test_arms_are_those_of_the_summary(finished):
         )
         assert cells["arm"].startswith(arm["name"])
         assert int(cells["seeds"]) == len(arm["seeds"])
-        assert float(cells["select (%)"]) == pytest.approx(arm["select_accuracy"], abs=0.0051)
+        assert float(cells["select (%)"]) == pytest.approx(arm["select_score"], abs=0.0051)
         assert float(cells["cost"]) == pytest.approx(arm["cost_ratio"], abs=0.0051)
         assert all(f"{key.removeprefix('baselines.affine.')} = " in cells["arm"] for key in arm["settings"])
         assert ("degrees = 15" in cells["arm"]) == (arm["name"] == "affine")

@@ -69,7 +69,7 @@ def test_tables_of_trials_and_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert trials.query("phase == 'final' and arm == 'none'")["test_accuracy"].tolist() == [70.1, 70.3, 70.2]
     assert arms["arm"].tolist() == ["frozen-1", "learned-1", "none"]
     best = arms.iloc[0]
-    assert best["test_accuracy"] == pytest.approx(98.0)
+    assert best["test_score"] == pytest.approx(98.0)
     assert best["low"] < 98.0 < best["high"] <= 100
     assert study.study.data.name == "digits"
     found = study.recommendation()

@@ -104,7 +104,7 @@ def training(
         learner=learner if learned else None,
         fit=Batches(part(0, 90), batch, 0, workers, torch.device("cpu")),
         score=part(300, 403),
-        score_name="select_accuracy",
+        part="select",
         schedule=Schedule(epochs=3, lr=0.1),
         sgd=sgd,
         seed=0,

@@ -1,4 +1,4 @@
-"""Effects of the settings that a search tried: a linear model of select accuracy, a factor per setting and per seed.
+"""Effects of the settings that a search tried: a linear model of the select score, a factor per setting and per seed.
 
 Trials of the same seed share split and first weights, so a seed is a block that is taken out. Effects of several
 settings are judged together, each with the others held: what they do in company is looked at pair by pair.
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from scipy.special import fdtrc, stdtr, stdtrit
 
-from dabo_ray.analysis.statistics import ALPHA
-from dabo_ray.trials import Outcome, Phase, TrialResult
+from dabo_ray.analysis.statistics import ALPHA, percentages
+from dabo_ray.analysis.trial_metrics import complete_trials, select_scores
+from dabo_ray.trials import TrialResult
 
 MOST_LEVELS = 6
 """Numbers that a setting may take and still be compared one by one; more are sorted into thirds."""
@@ -32,7 +33,7 @@ class Level:
     value: str
     trials: int
     mean: float
-    """Select accuracy (%), adjusted for the other settings and the seeds."""
+    """Select score (%), adjusted for the other settings and the seeds."""
 
     low: float | None
     high: float | None
@@ -48,7 +49,7 @@ class Effect:
     best: str
     worst: str
     difference: float
-    """Points of select accuracy between these two."""
+    """Points of the select score between these two."""
 
     low: float | None
     high: float | None
@@ -75,25 +76,26 @@ def setting_effects(results: Sequence[TrialResult]) -> list[Effect]:
         results: Trials of a study; complete ones of the search count, since pruned ones trained for less.
     """
     trials = complete_trials(results)
-    keys = varied(trials)
-    if not keys:
+    levels = varied_levels(trials)
+    if not levels:
         return []
-    model = _Model(trials, [*keys, None])
-    num_pairs = sum(math.comb(len(set(levels_of(trials, key))), 2) for key in keys)
-    effects = [_effect(model, trials, key, num_pairs) for key in keys]
+    model = _Model(trials, levels)
+    num_pairs = sum(math.comb(len(set(of_trials)), 2) for of_trials in levels.values())
+    effects = [_effect(model, key, of_trials, num_pairs) for key, of_trials in levels.items()]
     return sorted(effects, key=lambda effect: -effect.difference)
 
 
 def interplay(results: Sequence[TrialResult]) -> list[Interplay]:
     """The pairs of settings that can be judged, the clearest interplay first, `MOST_PAIRS` at most."""
     trials = complete_trials(results)
-    keys = varied(trials)
-    pairs = list(combinations(keys, 2))
-    plain = _Model(trials, [*keys, None]) if pairs else None
+    levels = varied_levels(trials)
+    pairs = list(combinations(levels, 2))
+    if not pairs:
+        return []
+    plain = _Model(trials, levels)
     found = []
     for first, second in pairs:
-        full = _Model(trials, [*keys, None], product=(first, second))
-        assert plain is not None
+        full = _Model(trials, levels, product=(first, second))
         extra = full.rank - plain.rank
         if extra < 1 or full.freedom < 1 or full.squares <= 0:
             continue
@@ -103,16 +105,11 @@ def interplay(results: Sequence[TrialResult]) -> list[Interplay]:
     return sorted(found, key=lambda each: each.p)[:MOST_PAIRS]
 
 
-def complete_trials(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """The trials of the search that trained to their end and have a finite select accuracy."""
-    whole = (r for r in results if r.trial.phase is Phase.SEARCH and r.outcome is Outcome.COMPLETE)
-    return [r for r in whole if math.isfinite(r.metrics.get("select_accuracy", math.nan))]
-
-
-def varied(trials: Sequence[TrialResult]) -> list[str]:
-    """The settings of which these trials have several values, by key path."""
+def varied_levels(trials: Sequence[TrialResult]) -> dict[str, list[str]]:
+    """The level of each trial, see `levels_of`, of the settings of which these trials have several; by key path."""
     keys = sorted({key for result in trials for key in result.trial.settings})
-    return [key for key in keys if len(set(levels_of(trials, key))) > 1]
+    levels = {key: levels_of(trials, key) for key in keys}
+    return {key: of_trials for key, of_trials in levels.items() if len(set(of_trials)) > 1}
 
 
 def levels_of(trials: Sequence[TrialResult], key: str) -> list[str]:
@@ -140,22 +137,24 @@ def in_order(levels: Sequence[str]) -> list[str]:
 
 
 class _Model:
-    """Least squares of select accuracy: a column for each level but the first of every factor.
+    """Least squares of the select score: a column for each level but the first of every factor.
 
     Args:
         trials: of the search.
-        factors: key paths; None for the seed.
+        levels: of each setting, by its key path, the level of every trial. The seed is a factor beside them.
         product: two settings whose products are columns too.
     """
 
     def __init__(
-        self, trials: Sequence[TrialResult], factors: Sequence[str | None], product: tuple[str, str] | None = None
+        self,
+        trials: Sequence[TrialResult],
+        levels: Mapping[str, Sequence[str]],
+        product: tuple[str, str] | None = None,
     ) -> None:
-        accuracies = np.array([result.metrics["select_accuracy"] for result in trials])
+        scores = np.array(select_scores(trials))
         self.places: dict[str | None, dict[str, int]] = {}
         columns = [np.ones(len(trials))]
-        for factor in factors:
-            of_trials = [str(r.trial.seed) for r in trials] if factor is None else levels_of(trials, factor)
+        for factor, of_trials in [*levels.items(), (None, [str(result.trial.seed) for result in trials])]:
             _, *others = in_order(of_trials)
             self.places[factor] = {level: len(columns) + at for at, level in enumerate(others)}
             columns += [np.array([own == level for own in of_trials], dtype=float) for level in others]
@@ -164,13 +163,13 @@ class _Model:
             columns += [columns[a] * columns[b] for a in first for b in second]
         design = np.stack(columns, 1)
         self.inverse = np.linalg.pinv(design.T @ design)
-        self.weights = self.inverse @ design.T @ accuracies
+        self.weights = self.inverse @ design.T @ scores
         self.seen = self.inverse @ design.T @ design
         """Projects on what the trials say something about."""
         self.means = design.mean(0)
         self.rank = int(np.linalg.matrix_rank(design))
         self.freedom = len(trials) - self.rank
-        self.squares = float(np.square(accuracies - design @ self.weights).sum())
+        self.squares = float(np.square(scores - design @ self.weights).sum())
 
     def at(self, key: str, level: str) -> np.ndarray:
         """Columns of the mean at a level of one factor, the others as often as they were tried."""
@@ -192,13 +191,12 @@ class _Model:
         return float(stdtrit(self.freedom, 1 - alpha / 2))
 
 
-def _effect(model: _Model, trials: Sequence[TrialResult], key: str, num_pairs: int) -> Effect:
-    of_trials = levels_of(trials, key)
+def _effect(model: _Model, key: str, of_trials: Sequence[str], num_pairs: int) -> Effect:
     levels = []
     for level in in_order(of_trials):
         mean, error = model.estimate(model.at(key, level))
         half = None if error is None else model.quantile(ALPHA) * error
-        low, high = (None, None) if half is None else (max(0.0, mean - half), min(100.0, mean + half))
+        low, high = (None, None) if half is None else percentages(mean, half)
         levels.append(Level(value=level, trials=of_trials.count(level), mean=mean, low=low, high=high))
     best, worst = (pick(levels, key=lambda level: level.mean).value for pick in (max, min))
     difference, error = model.estimate(model.at(key, best) - model.at(key, worst))
@@ -224,18 +222,19 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def settings_answer(effects: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> str:
+def settings_answer(effects: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], score: str) -> str:
     """What the settings do, in sentences.
 
     Args:
         effects: `Effect`s as JSON values, the largest first.
         pairs: `Interplay`s as JSON values, the clearest first.
+        score: what the trials are judged by, in words.
     """
     if not effects:
         return "No answer yet: the search has no complete trials with different values of a setting."
     told = [effect for effect in effects if effect["p"] <= ALPHA]
     sentences = [
-        f"{effect['key']}: {effect['best']} is {effect['difference']:.2f} points of select accuracy better than "
+        f"{effect['key']}: {effect['best']} is {effect['difference']:.2f} points of select {score} better than "
         f"{effect['worst']}{_interval(effect)}."
         for effect in told
     ]

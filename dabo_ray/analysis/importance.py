@@ -10,7 +10,8 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 
-from dabo_ray.trials import Outcome, Phase, TrialResult
+from dabo_ray.analysis.trial_metrics import complete_trials, select_scores
+from dabo_ray.trials import TrialResult
 
 MIN_TRIALS = 10
 """Complete trials below which shares would be chance: the best tenth of them is compared with all."""
@@ -25,18 +26,16 @@ def importance(results: Sequence[TrialResult]) -> dict[str, float]:
     Returns:
         Key path -> share, together 1; empty where there are too few trials or nothing differs.
     """
-    trials = [r for r in results if r.trial.phase is Phase.SEARCH and r.outcome is Outcome.COMPLETE]
-    trials = [r for r in trials if "select_accuracy" in r.metrics]
-    accuracies = {r.metrics["select_accuracy"] for r in trials}
+    trials = complete_trials(results)
+    scores = select_scores(trials)
     spaces = {key: space for key in _keys(trials) if (space := _space([r.trial.settings.get(key) for r in trials]))}
-    if len(trials) < MIN_TRIALS or len(accuracies) < 2 or not spaces:
+    if len(trials) < MIN_TRIALS or len(set(scores)) < 2 or not spaces:
         return {}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize")
-    for result in trials:
+    for result, value in zip(trials, scores, strict=True):
         params = {key: _value(spaces[key], value) for key, value in result.trial.settings.items() if key in spaces}
         distributions = {key: spaces[key] for key in params}
-        value = result.metrics["select_accuracy"]
         study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

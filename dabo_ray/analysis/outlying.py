@@ -1,4 +1,4 @@
-"""Seeds whose test accuracy stands apart from the other seeds of their arm, a sentence for each."""
+"""Seeds whose test score stands apart from the other seeds of their arm, a sentence for each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FAR = 5.0
 """Standard deviations of the other seeds; by chance one arm of five seeds in ten has a seed as far from the others."""
 
 LEAST = 2.0
-"""Points of accuracy; less is not worth a look, however well the others agree."""
+"""Points of the score; less is not worth a look, however well the others agree."""
 
 
 def outlying_seeds(arms: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -24,7 +24,7 @@ def outlying_seeds(arms: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     found = []
     for arm in arms:
-        values = arm["test_accuracy"]["values"]
+        values = arm["test_score"]["values"]
         for place, (trial, value) in enumerate(zip(arm["trials"], values, strict=True)):
             others = [*values[:place], *values[place + 1 :]]
             if len(others) < FEWEST_OTHERS:

@@ -66,7 +66,7 @@ def _certainty(
     arms: Sequence[Mapping[str, Any]],
 ) -> str:
     num_seeds = min(len(arm["seeds"]) for arm in kept)
-    mean, highest = (arm["test_accuracy"]["mean"] for arm in (chosen, best))
+    mean, highest = (arm["test_score"]["mean"] for arm in (chosen, best))
     if len(arms) == 1:
         return f"It is the only arm that was scored on test: {mean:.2f} %, compared with nothing."
     if num_seeds < 2:

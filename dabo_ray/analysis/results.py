@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from dabo_ray.analysis.convergence import learned_seeds
 from dabo_ray.analysis.effects import interplay, setting_effects, settings_answer
 from dabo_ray.analysis.outlying import outlying_seeds
 from dabo_ray.analysis.statistics import BASIS_ARM, compare, half_width_95
+from dabo_ray.analysis.trial_metrics import metric, score_in_words, select_score
 from dabo_ray.analysis.verdict import answer, headline
 from dabo_ray.storage.atomic import replacing, write_atomically
 from dabo_ray.storage.layout import StudyFolder
@@ -34,17 +34,8 @@ _COLUMNS = pa.schema(
         ("epochs", pa.int64()),
         ("outcome", pa.string()),
         ("reason", pa.string()),
-        ("select_accuracy", pa.float64()),
-        ("test_accuracy", pa.float64()),
-        ("seconds", pa.float64()),
     ]
 )
-
-
-def metric(result: TrialResult, name: str) -> float | None:
-    """A metric of the last epoch of a trial; None if it is missing or not finite."""
-    value = result.metrics.get(name)
-    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def summarize(
@@ -66,9 +57,9 @@ def summarize(
         baseline; None if there are no two to compare;
         `phases`: the number of trials of every phase by outcome, zeros included;
         `arms`: what the final phase scored on test, best mean first. A seed counts when it is complete and has a test
-        accuracy, so an arm may have fewer seeds than planned, and an arm without any is left out. Each has `name`,
-        `method`, `settings`, `trials`, `seeds`, `test_accuracy` (`mean`, `ci95`: half the width of the t-interval,
-        `values`), `select_accuracy` of the trial it repeats,
+        score, so an arm may have fewer seeds than planned, and an arm without any is left out. Each has `name`,
+        `method`, `settings`, `trials`, `seeds`, `score` (what it is judged by), `test_score` (`mean`, `ci95`: half the
+        width of the t-interval, `values`; percent), `select_score` of the trial it repeats,
         mean `seconds` of training, `cost_ratio`: these over those of the arm `none`, and `use_ratio`: the same without
         what learning the augmentation of a frozen arm took; trials, seeds and values are in the order of the seeds;
         `best`: the name of the first arm, None before any final trial is complete;
@@ -85,10 +76,11 @@ def summarize(
     arms = _arms(results)
     comparisons = compare(arms)
     found = headline(arms, comparisons)
+    score = score_in_words(results)
     effects, pairs = ([asdict(each) for each in of(results)] for of in (setting_effects, interplay))
     return {
         "study": study,
-        "answer": settings_answer(effects, pairs) if question == "settings" else answer(arms, comparisons),
+        "answer": answer(arms, comparisons) if question == "augmentation" else settings_answer(effects, pairs, score),
         "verdict": str(found.verdict) if found else None,
         "phases": _phases(results),
         "arms": arms,
@@ -126,11 +118,11 @@ def _arms(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
     scored: defaultdict[str, list[TrialResult]] = defaultdict(list)
     for result in results:
         complete = result.trial.phase is Phase.FINAL and result.outcome is Outcome.COMPLETE
-        if complete and metric(result, "test_accuracy") is not None:
+        if complete and metric(result, result.trial.test_metric) is not None:
             scored[result.trial.arm].append(result)
     basis_seconds = _mean_seconds(scored.get(BASIS_ARM, []))
     arms = [_arm(name, members, by_name, basis_seconds) for name, members in scored.items()]
-    return sorted(arms, key=lambda arm: (-arm["test_accuracy"]["mean"], arm["name"]))
+    return sorted(arms, key=lambda arm: (-arm["test_score"]["mean"], arm["name"]))
 
 
 def _arm(
@@ -138,7 +130,7 @@ def _arm(
 ) -> dict[str, Any]:
     members = sorted(members, key=lambda member: (member.trial.seed_index, member.trial.seed))
     trial = members[0].trial
-    accuracies = [member.metrics["test_accuracy"] for member in members]
+    scores = [member.metrics[trial.test_metric] for member in members]
     seconds = _mean_seconds(members)
     learning = [metric(member, "learning_seconds") or 0.0 for member in members]
     use_seconds = None if seconds is None else seconds - float(np.mean(learning))
@@ -148,24 +140,25 @@ def _arm(
         "settings": dict(trial.settings),
         "trials": [member.trial.name for member in members],
         "seeds": [member.trial.seed for member in members],
-        "test_accuracy": {
-            "mean": float(np.mean(accuracies)),
-            "ci95": half_width_95(accuracies),
-            "values": [float(accuracy) for accuracy in accuracies],
+        "score": trial.score,
+        "test_score": {
+            "mean": float(np.mean(scores)),
+            "ci95": half_width_95(scores),
+            "values": list(map(float, scores)),
         },
-        "select_accuracy": _select_accuracy(trial, by_name),
+        "select_score": _select_score(trial, by_name),
         "seconds": seconds,
         "cost_ratio": seconds / basis_seconds if seconds is not None and basis_seconds else None,
         "use_ratio": use_seconds / basis_seconds if use_seconds is not None and basis_seconds else None,
     }
 
 
-def _select_accuracy(trial: Trial, by_name: Mapping[str, TrialResult]) -> float | None:
+def _select_score(trial: Trial, by_name: Mapping[str, TrialResult]) -> float | None:
     """What the trial that chose this setting reached; a frozen trial repeats one that repeats it."""
     while trial.origin is not None and trial.origin in by_name:
         origin = by_name[trial.origin]
-        if (accuracy := metric(origin, "select_accuracy")) is not None:
-            return accuracy
+        if (score := select_score(origin)) is not None:
+            return score
         trial = origin.trial
     return None
 
@@ -206,20 +199,24 @@ def results_table(results: Sequence[TrialResult]) -> pa.Table:
             "epochs": result.trial.epochs,
             "outcome": str(result.outcome),
             "reason": result.reason,
-            "select_accuracy": metric(result, "select_accuracy"),
-            "test_accuracy": metric(result, "test_accuracy"),
-            "seconds": metric(result, "seconds"),
         }
         for result in results
     ]
     table = pa.Table.from_pylist(rows, schema=_COLUMNS)
+    judged_by = dict.fromkeys(name for r in results for name in (r.trial.select_metric, r.trial.test_metric))
+    for name in (*judged_by, "seconds"):
+        table = _with_metric(table, results, name)
     for key in sorted({key for result in results for key in result.trial.settings}):
         # A searched `seed` must not pass for the trial's own.
         name = f"settings.{key}" if key in _COLUMNS.names else key
         table = table.append_column(name, _setting_column([result.trial.settings.get(key) for result in results]))
     for name in sorted({name for result in results for name in result.metrics} - set(table.column_names)):
-        table = table.append_column(name, pa.array([metric(result, name) for result in results], pa.float64()))
+        table = _with_metric(table, results, name)
     return table
+
+
+def _with_metric(table: pa.Table, results: Sequence[TrialResult], name: str) -> pa.Table:
+    return table.append_column(name, pa.array([metric(result, name) for result in results], pa.float64()))
 
 
 def _setting_column(values: Sequence[Any]) -> pa.Array:

@@ -21,13 +21,13 @@ ALPHA = 0.05
 """Chance to call arms different that are not, over all comparisons of a kind together."""
 
 BASIS_ARM = "none"
-"""The arm that every other one is measured by, in accuracy and in cost."""
+"""The arm that every other one is measured by, in score and in cost."""
 
 BEST_BASELINE = "best baseline"
 LEARNED_METHODS = ("learned", "frozen")
 
 _NO_SPREAD = 1e-9
-"""Points; accuracies that differ by less are the same number."""
+"""Points; scores that differ by less are the same number."""
 
 
 class Verdict(StrEnum):
@@ -53,7 +53,7 @@ class Comparison:
     """Seeds that both arms have."""
 
     difference: float
-    """Mean of the arm minus the reference over these seeds, in points of accuracy."""
+    """Mean of the arm minus the reference over these seeds, in points of the score."""
 
     low: float | None
     high: float | None
@@ -77,10 +77,14 @@ def half_width_95(values: Sequence[float]) -> float | None:
     return quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
-def interval_95(accuracy: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The ends of the interval of the `test_accuracy` of an arm, cut to what a percentage can be; None for one seed."""
-    mean, half_width = accuracy["mean"], accuracy["ci95"]
-    return None if half_width is None else (max(0.0, mean - half_width), min(100.0, mean + half_width))
+def percentages(mean: float, half_width: float) -> tuple[float, float]:
+    """The ends of an interval, cut to what a percentage can be."""
+    return max(0.0, mean - half_width), min(100.0, mean + half_width)
+
+
+def interval_95(score: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The ends of the interval of the `test_score` of an arm, cut to what a percentage can be; None for one seed."""
+    return None if score["ci95"] is None else percentages(score["mean"], score["ci95"])
 
 
 def is_learned(arm: Mapping[str, Any]) -> bool:
@@ -238,7 +242,7 @@ def _lower_bound(differences: np.ndarray, alpha: float) -> float:
 def _mean_and_error(differences: np.ndarray) -> tuple[float, float | None]:
     """Mean and standard error; no error if all differences are the same number.
 
-    An accuracy is a count of images, so a few seeds can agree by chance. A t statistic would then be infinite and sure
+    A score goes by counts, so a few seeds can agree by chance. A t statistic would then be infinite and sure
     of itself; the sign test (all n differences on one side: 0.5^n) needs no spread and takes its place.
     """
     spread = float(np.std(differences, ddof=1))
@@ -247,5 +251,5 @@ def _mean_and_error(differences: np.ndarray) -> tuple[float, float | None]:
 
 def _paired(arm: Mapping[str, Any], reference: Mapping[str, Any]) -> np.ndarray:
     """Arm minus reference for every seed that both have."""
-    ours, theirs = (dict(zip(a["seeds"], a["test_accuracy"]["values"], strict=True)) for a in (arm, reference))
+    ours, theirs = (dict(zip(a["seeds"], a["test_score"]["values"], strict=True)) for a in (arm, reference))
     return np.array([ours[seed] - theirs[seed] for seed in ours if seed in theirs], dtype=float)

@@ -62,8 +62,8 @@ def p_text(p: float) -> str:
 
 
 def _best(arms: Sequence[Mapping[str, Any]]) -> str:
-    accuracy, num_seeds = arms[0]["test_accuracy"], len(arms[0]["seeds"])
-    interval = interval_95(accuracy)
+    score, num_seeds = arms[0]["test_score"], len(arms[0]["seeds"])
+    interval = interval_95(score)
     lead = "" if interval is None else "95 % interval {:.2f} to {:.2f}, ".format(*interval)
     seeds = f"{lead}{num_seeds} seed{'s' * (num_seeds > 1)}"
-    return f"The best arm, {arms[0]['name']}, reached {accuracy['mean']:.2f} % on test ({seeds})."
+    return f"The best arm, {arms[0]['name']}, reached {score['mean']:.2f} % on test ({seeds})."

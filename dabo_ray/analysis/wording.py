@@ -21,10 +21,10 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def mean_and_interval(accuracy: Mapping[str, Any]) -> str:
-    """The `test_accuracy` of an arm of a summary: `97.56 (96.70 to 98.42)`, the mean alone without an interval."""
-    interval = interval_95(accuracy)
-    return f"{accuracy['mean']:.2f}" + ("" if interval is None else " ({:.2f} to {:.2f})".format(*interval))
+def mean_and_interval(score: Mapping[str, Any]) -> str:
+    """The `test_score` of an arm of a summary: `97.56 (96.70 to 98.42)`, the mean alone without an interval."""
+    interval = interval_95(score)
+    return f"{score['mean']:.2f}" + ("" if interval is None else " ({:.2f} to {:.2f})".format(*interval))
 
 
 def describe_settings(settings: Mapping[str, Any]) -> str:

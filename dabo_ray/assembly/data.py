@@ -61,8 +61,7 @@ class TrialData:
     """To learn the augmenter on; None where it is not learned by the outer problem."""
 
     score: Images
-    score_name: str
-    """`select_accuracy`, or in the final phase `test_accuracy`."""
+    """To judge the trial by: select, or in the final phase test."""
 
 
 def make_data(study: StudyConfig, trial: Trial, pools: Pools, workers: Workers, device: torch.device) -> TrialData:
@@ -71,9 +70,11 @@ def make_data(study: StudyConfig, trial: Trial, pools: Pools, workers: Workers, 
     Raises:
         DataError: a part is left with no image.
     """
-    is_final = trial.phase is Phase.FINAL
     roles = pools.roles(
-        learned=trial.method == LEARNED, final=is_final, outer_fraction=study.data.outer_fraction, seed=trial.seed
+        learned=trial.method == LEARNED,
+        final=trial.phase is Phase.FINAL,
+        outer_fraction=study.data.outer_fraction,
+        seed=trial.seed,
     )
     size, outer = study.classifier.batch_size, None
     fit = Batches(roles.fit, size, derive(trial.seed, "batches"), workers, device)
@@ -83,9 +84,4 @@ def make_data(study: StudyConfig, trial: Trial, pools: Pools, workers: Workers, 
         # A batch has an image for every worker, and two for statistics.
         outer_size = max(2, workers.world_size, round(fraction * size))
         outer = Batches(roles.outer, outer_size, derive(trial.seed, "outer batches"), workers, device)
-    return TrialData(
-        fit=fit,
-        outer=outer,
-        score=roles.score,
-        score_name="test_accuracy" if is_final else "select_accuracy",
-    )
+    return TrialData(fit=fit, outer=outer, score=roles.score)

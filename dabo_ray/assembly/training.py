@@ -12,7 +12,7 @@ from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.training import Training
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.splits import Pools
-from dabo_ray.trials import Trial
+from dabo_ray.trials import Phase, Trial
 from dabo_ray.workers import Workers
 
 
@@ -47,7 +47,7 @@ def make_training(
         learner=learner,
         fit=data.fit,
         score=data.score,
-        score_name=data.score_name,
+        part="test" if trial.phase is Phase.FINAL else "select",
         schedule=make_schedule(study.classifier, trial.epochs),
         sgd=make_sgd(study.classifier, study.bilevel),
         seed=trial.seed,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Identity
-from dabo_ray.bilevel.evaluation import accuracy
+from dabo_ray.bilevel.evaluation import scores
 from dabo_ray.bilevel.finite import Diverged
 from dabo_ray.bilevel.graphs import make_updates
 from dabo_ray.bilevel.inputs import Inputs
@@ -40,7 +40,7 @@ class Training:
         learner: of the augmenter, or None.
         fit: batches to train on.
         score: images to judge by.
-        score_name: `select_accuracy`, after every epoch; or `test_accuracy`, after the last one alone.
+        part: what they are: `select`, judged by after every epoch, or `test`, after the last one alone.
         schedule: epochs and learning rates.
         sgd: the classifier's update rule, at any learning rate.
         seed: of the augmentation's random numbers and of dropout.
@@ -56,7 +56,7 @@ class Training:
         learner: Learner | None = None,
         fit: Batches,
         score: Images,
-        score_name: str,
+        part: Literal["select", "test"],
         schedule: Schedule,
         sgd: Sgd,
         seed: int,
@@ -66,7 +66,7 @@ class Training:
         self.augmentation = augmentation
         self.learner = learner
         self.score = score
-        self.score_name = score_name
+        self.part = part
         self.schedule = schedule
         self.seed = seed
         self.workers = workers
@@ -110,8 +110,9 @@ class Training:
             self.seconds += time.perf_counter() - start
             self.epoch += 1
             record |= {"epoch": self.epoch, "seconds": self.seconds}
-            if self.score_name == "select_accuracy" or self.epoch == self.schedule.epochs:
-                record[self.score_name] = accuracy(self.objective, self.weights, self.score, self.workers)
+            if self.part == "select" or self.epoch == self.schedule.epochs:
+                found = scores(self.objective, self.weights, self.score, self.workers)
+                record |= {f"{self.part}_{name}": value for name, value in found.items()}
             yield record
 
     def _train_one_epoch(self) -> Record:

@@ -18,6 +18,7 @@ from dabo_ray.planning.plan import read_results
 from dabo_ray.planning.resume import flat
 from dabo_ray.reporting.terminal_table import Justify, make_table, print_table
 from dabo_ray.storage.layout import StudyFolder
+from dabo_ray.trials import SCORES
 
 NOT_TOLD = ("study", "storage", "database", "tracking.uri", "data.root", "data.cache")
 """Keys in which studies may differ without a difference in what they find."""
@@ -70,15 +71,16 @@ def _print_differences(names: Sequence[str], files: Sequence[Mapping[str, Any]],
 
 def _print_arms(names: Sequence[str], arms: Sequence[Sequence[Mapping[str, Any]]], console: Console) -> None:
     everything = [(name, arm) for name, of_study in zip(names, arms, strict=True) for arm in of_study]
-    everything.sort(key=lambda entry: -entry[1]["test_accuracy"]["mean"])
-    columns: dict[str, Justify] = {"arm": "left", "study": "left", "seeds": "right", "test accuracy %": "right"}
-    columns["time"] = "right"
+    everything.sort(key=lambda entry: -entry[1]["test_score"]["mean"])
+    columns: dict[str, Justify] = {"arm": "left", "study": "left", "seeds": "right", "test %": "right"}
+    columns |= {"of": "left", "time": "right"}
     rows = [
         [
             arm["name"],
             name,
             str(len(arm["seeds"])),
-            mean_and_interval(arm["test_accuracy"]),
+            mean_and_interval(arm["test_score"]),
+            SCORES[arm["score"]],
             "-" if arm["seconds"] is None else duration(arm["seconds"]),
         ]
         for name, arm in everything

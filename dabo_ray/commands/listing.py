@@ -57,7 +57,7 @@ def _best_arm(folder: StudyFolder) -> str:
         best = next(arm for arm in summary["arms"] if arm["name"] == summary["best"])
     except (OSError, ValueError, KeyError, StopIteration):
         return "-"
-    return f"{best['name']} {best['test_accuracy']['mean']:.2f} %"
+    return f"{best['name']} {best['test_score']['mean']:.2f} %"
 
 
 def show_trial(storage: Path, study: str, trial: str) -> str:

@@ -27,13 +27,14 @@ def baseline_trials(study: StudyConfig) -> list[Trial]:
                 settings=settings,
                 seed=derive(study.seed, Phase.BASELINES, place) % 2**31,
                 epochs=study.classifier.epochs,
+                score=study.score,
             )
             turns.append((number, trial))
     return [trial for _, trial in sorted(turns, key=lambda turn: turn[0])]
 
 
 def best_of_each(trials: Iterable[Trial], ended: Mapping[str, TrialResult]) -> dict[str, TrialResult]:
-    """The complete trial with the best select accuracy of each baseline, the first of equals; by their arms.
+    """The complete trial with the best select score of each baseline, the first of equals; by their arms.
 
     Args:
         trials: of the baselines phase.
@@ -44,10 +45,10 @@ def best_of_each(trials: Iterable[Trial], ended: Mapping[str, TrialResult]) -> d
         result = ended.get(trial.name)
         if result is None or result.outcome is not Outcome.COMPLETE:
             continue
-        if trial.arm not in best or _accuracy(result) > _accuracy(best[trial.arm]):
+        if trial.arm not in best or _score(result) > _score(best[trial.arm]):
             best[trial.arm] = result
     return best
 
 
-def _accuracy(result: TrialResult) -> float:
-    return result.metrics["select_accuracy"]
+def _score(result: TrialResult) -> float:
+    return result.metrics[result.trial.select_metric]

@@ -35,17 +35,18 @@ class Candidate:
     """Trials that it takes."""
 
     curve: Mapping[int, float] = field(default_factory=dict)
-    """Epoch -> select accuracy, of its last trial."""
+    """Epoch -> select score, of its last trial."""
 
-    accuracy: float | None = None
+    score: float | None = None
     """Mean over its complete trials; of a candidate without any, the last that was reported."""
 
     def add(self, result: TrialResult, curve: Mapping[int, float]) -> None:
-        """Takes in the end of a trial and its select accuracy by epoch."""
+        """Takes in the end of a trial and its select score by epoch."""
         self.results.append(result)
         self.curve = curve
-        accuracies = [complete.metrics["select_accuracy"] for complete in self.complete()]
-        self.accuracy = fmean(accuracies) if accuracies else result.metrics.get("select_accuracy")
+        name = result.trial.select_metric
+        scores = [complete.metrics[name] for complete in self.complete()]
+        self.score = fmean(scores) if scores else result.metrics.get(name)
 
     @property
     def outcome(self) -> Outcome:
@@ -90,7 +91,7 @@ class Candidates(list[Candidate]):
     def observed(self, study: StudyConfig) -> list[Candidate]:
         """Those that the sampler learns from, in their order: some of the best and the latest, none that failed.
 
-        What has ended keeps its accuracy, so the best ones are gone on with: the cost does not grow with the search.
+        What has ended keeps its score, so the best ones are gone on with: the cost does not grow with the search.
         """
         # One that was pruned has no value for a second objective.
         hidden = {Outcome.FAIL} if len(study.search.objective) == 1 else {Outcome.FAIL, Outcome.PRUNED}
@@ -99,17 +100,17 @@ class Candidates(list[Candidate]):
         return [candidate for candidate in chosen if candidate.outcome not in hidden]
 
     def _best_before(self, end: int) -> list[Candidate]:
-        """The most accurate of the first candidates, the earlier one of equals; `end` never becomes less."""
+        """The best scored of the first candidates, the earlier one of equals; `end` never becomes less."""
         fresh = [*self._open, *self[self._ranked : end]]
         self._ranked = end
         self._open = [candidate for candidate in fresh if candidate.outcome is Outcome.RUNNING]
         ended = [candidate for candidate in fresh if candidate.outcome is not Outcome.RUNNING]
-        self._best = _most_accurate([*self._best, *ended])
-        return _most_accurate([*self._best, *self._open])
+        self._best = _best_scored([*self._best, *ended])
+        return _best_scored([*self._best, *self._open])
 
 
-def _most_accurate(candidates: Iterable[Candidate]) -> list[Candidate]:
-    judged = [(candidate.accuracy, candidate) for candidate in candidates if candidate.accuracy is not None]
+def _best_scored(candidates: Iterable[Candidate]) -> list[Candidate]:
+    judged = [(candidate.score, candidate) for candidate in candidates if candidate.score is not None]
     judged.sort(key=lambda each: (-each[0], each[1].number))
     return [candidate for _, candidate in judged[:BEST_OBSERVED]]
 

@@ -114,6 +114,7 @@ def _with_seed(
             settings=origin.settings,
             seed=derive(study.seed, Phase.FINAL, index) % 2**31,
             epochs=origin.epochs,
+            score=study.score,
             origin=origin.name,
         )
 

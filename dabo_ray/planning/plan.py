@@ -93,15 +93,15 @@ class Plan:
         stored = self._states.running[name]
         trial = stored.result.trial
         self.budget.note(trial, metrics)
-        accuracy = metrics.get("select_accuracy", math.nan)
-        if not math.isfinite(accuracy):
+        score = metrics.get(trial.select_metric, math.nan)
+        if not math.isfinite(score):
             return ""
         epoch, is_search = int(metrics["epoch"]), stored.number is not None
         # A trial that goes on after a crash begins with the epoch that was its last.
         if epoch > max(stored.values, default=0):
-            self._store.report(stored, epoch, accuracy)
+            self._store.report(stored, epoch, score)
             if is_search:
-                self._search.report(stored, epoch, accuracy)
+                self._search.report(stored, epoch, score)
         if not is_search or epoch >= trial.epochs:
             return ""
         if GIVEN_UP in stored.notes:
@@ -117,11 +117,11 @@ class Plan:
         return limit
 
     def finish(self, name: str, outcome: Outcome, metrics: Mapping[str, float], reason: str = "") -> TrialResult:
-        """Ends a running trial for good. One that is complete but has no accuracy has failed."""
+        """Ends a running trial for good. One that is complete but has no score has failed."""
         stored = self._states.running[name]
         trial = stored.result.trial
         finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
-        objective = "test_accuracy" if trial.phase is Phase.FINAL else "select_accuracy"
+        objective = trial.test_metric if trial.phase is Phase.FINAL else trial.select_metric
         if outcome is Outcome.COMPLETE and objective not in finite:
             outcome, reason = Outcome.FAIL, f"it ended without a {objective}"
         if (

@@ -43,10 +43,10 @@ class Pruning:
         )
         self._ids[stored.result.trial.name] = self._storage.create_new_trial(self._study._study_id, template)
 
-    def report(self, name: str, epoch: int, accuracy: float) -> None:
+    def report(self, name: str, epoch: int, score: float) -> None:
         """Shows the pruner an epoch of a running trial."""
         if name in self._ids:
-            self._storage.set_trial_intermediate_value(self._ids[name], epoch, accuracy)
+            self._storage.set_trial_intermediate_value(self._ids[name], epoch, score)
 
     def should_stop(self, name: str) -> bool:
         """Whether a running trial has fallen behind. May be asked once an epoch: pruners remember that they were."""
@@ -56,9 +56,9 @@ class Pruning:
         """What the pruner remembers of a running trial."""
         return self._storage.get_trial_system_attrs(self._ids[name]) if name in self._ids else {}
 
-    def end(self, name: str, outcome: Outcome, accuracy: float | None) -> None:
+    def end(self, name: str, outcome: Outcome, score: float | None) -> None:
         """Shows the pruner the end of a trial."""
-        values = [accuracy] if outcome is Outcome.COMPLETE and accuracy is not None else None
+        values = [score] if outcome is Outcome.COMPLETE and score is not None else None
         if name in self._ids:
             self._storage.set_trial_state_values(self._ids[name], STATES[outcome], values)
 
@@ -81,7 +81,7 @@ def _pruner(study: StudyConfig) -> optuna.pruners.BasePruner:
 
 
 def are_worse(ours: Sequence[float], theirs: Sequence[float], p_value: float) -> bool:
-    """Whether accuracies are worse than others on the same seeds, by Optuna's Wilcoxon signed-rank pruner.
+    """Whether scores are worse than others on the same seeds, by Optuna's Wilcoxon signed-rank pruner.
 
     Args:
         ours: on the first seeds.

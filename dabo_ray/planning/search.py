@@ -90,12 +90,13 @@ class SearchPhase:
             settings=candidate.values,
             seed=derive(self.study.seed, Phase.SEARCH, *purpose) % 2**31,
             epochs=self._epochs(candidate),
+            score=self.study.score,
             origin=base if repeat else None,
         )
 
-    def report(self, stored: StoredTrial, epoch: int, accuracy: float) -> None:
+    def report(self, stored: StoredTrial, epoch: int, score: float) -> None:
         """Shows an epoch to the pruner."""
-        self._pruning.report(stored.result.trial.name, epoch, accuracy)
+        self._pruning.report(stored.result.trial.name, epoch, score)
 
     def reason_to_stop(self, stored: StoredTrial, epoch: int) -> str:
         """Why a trial should stop after an epoch; empty if it should not. What the pruner remembers is kept."""
@@ -117,11 +118,11 @@ class SearchPhase:
         if pruner.name != "wilcoxon" or len(candidate.results) + 1 >= candidate.repeats:
             return ""
         whole = [other for other in self._candidates if other.outcome is Outcome.COMPLETE]
-        best = max(whole, key=lambda other: (other.accuracy, -other.number), default=None)
+        best = max(whole, key=lambda other: (other.score, -other.number), default=None)
         if best is None:
             return ""
-        ours = [*_accuracies(candidate), metrics["select_accuracy"]]
-        if not are_worse(ours, _accuracies(best), pruner.p_value):
+        ours = [*_scores(candidate), metrics[stored.result.trial.select_metric]]
+        if not are_worse(ours, _scores(best), pruner.p_value):
             return ""
         return f"wilcoxon: worse than search-{best.number:04d} on {len(ours)} seeds"
 
@@ -130,7 +131,7 @@ class SearchPhase:
         assert stored.number is not None
         candidate, result = self._candidates[stored.number], stored.result
         candidate.add(result, stored.values)
-        self._pruning.end(result.trial.name, result.outcome, result.metrics.get("select_accuracy"))
+        self._pruning.end(result.trial.name, result.outcome, result.metrics.get(result.trial.select_metric))
         if candidate.outcome is Outcome.RUNNING:
             self._to_repeat.append(candidate)
         else:
@@ -143,7 +144,7 @@ class SearchPhase:
         self._not_repeated += candidate.repeats - len(candidate.results) - 1
 
     def best(self, top: int) -> list[TrialResult]:
-        """The first trials of the best candidates, the most accurate first.
+        """The first trials of the best candidates, the best scored first.
 
         A candidate counts when it is complete and within the constraints. With several objectives it must also be on
         the Pareto front, so there may be fewer than asked for.
@@ -155,12 +156,12 @@ class SearchPhase:
             and candidate.measured(self.study)
             and all(excess <= 0 for excess in candidate.violations(self.study).values())
         ]
-        whole.sort(key=lambda candidate: (-(candidate.accuracy or 0.0), candidate.number))
+        whole.sort(key=lambda candidate: (-(candidate.score or 0.0), candidate.number))
         objective = self.study.search.objective
         if len(objective) > 1:
             whole = pareto_front(whole, objective, lambda candidate: candidate.measured(self.study))
         return [candidate.results[0] for candidate in whole[:top]]
 
 
-def _accuracies(candidate: Candidate) -> list[float]:
-    return [result.metrics["select_accuracy"] for result in candidate.results]
+def _scores(candidate: Candidate) -> list[float]:
+    return [result.metrics[result.trial.select_metric] for result in candidate.results]

@@ -52,7 +52,7 @@ class StoredTrial:
     """What each searched setting was drawn from."""
 
     values: dict[int, float] = field(default_factory=dict)
-    """Epoch -> select accuracy."""
+    """Epoch -> select score."""
 
     notes: dict[str, Any] = field(default_factory=dict)
     """What the pruner remembers of the trial, and what the plan has noted."""
@@ -138,7 +138,7 @@ class TrialStore:
         return again
 
     def report(self, stored: StoredTrial, epoch: int, value: float) -> None:
-        """Keeps the select accuracy of an epoch."""
+        """Keeps the select score of an epoch."""
         stored.values[epoch] = value
         self._storage.set_trial_intermediate_value(stored.id, epoch, value)
 

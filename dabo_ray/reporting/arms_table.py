@@ -11,6 +11,7 @@ from rich.text import Text
 
 from dabo_ray.analysis.wording import mean_and_interval
 from dabo_ray.reporting.terminal_table import Justify, make_table, print_table
+from dabo_ray.trials import SCORES
 
 
 def print_arms(summary: Mapping[str, Any], console: Console) -> None:
@@ -18,7 +19,8 @@ def print_arms(summary: Mapping[str, Any], console: Console) -> None:
     if not summary["arms"]:
         console.print(summary["answer"], markup=False)
         return
-    columns: dict[str, Justify] = {"arm": "left", "seeds": "right", "test accuracy %": "right"}
+    score = SCORES[summary["arms"][0]["score"]]
+    columns: dict[str, Justify] = {"arm": "left", "seeds": "right", f"test {score} %": "right"}
     columns |= {"select %": "right", "seconds": "right", "cost": "right"}
     rows = [_cells(arm) for arm in summary["arms"]]
     print_table(make_table(columns, rows, title=f"{summary['study']}: arms"), console)
@@ -49,12 +51,12 @@ def _print_use(found: Mapping[str, str], console: Console) -> None:
 
 
 def _cells(arm: Mapping[str, Any]) -> list[str]:
-    test = arm["test_accuracy"]
+    test = arm["test_score"]
     return [
         arm["name"],
         str(len(test["values"])),
         mean_and_interval(test),
-        _number(arm["select_accuracy"], ".2f"),
+        _number(arm["select_score"], ".2f"),
         _number(arm["seconds"], ".1f"),
         _number(arm["cost_ratio"], ".2f", "x"),
     ]

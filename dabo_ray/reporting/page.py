@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from dabo_ray.analysis.convergence import quantity_and_unit
-from dabo_ray.analysis.effects import interplay
-from dabo_ray.analysis.results import metric
 from dabo_ray.analysis.trial_files import Records, learned_augmenters, read_samples
+from dabo_ray.analysis.trial_metrics import metric, score_in_words, select_score
 from dabo_ray.augment.description import draw_samples
-from dabo_ray.config.schema import SearchConfig, ShiftConfig, StudyConfig
+from dabo_ray.config.schema import ShiftConfig, StudyConfig
 from dabo_ray.config.schema.search import Measure
 from dabo_ray.reporting.figures import arms, distribution, epochs, objectives, settings
 from dabo_ray.reporting.figures.drawing import Styles, styles_of
@@ -67,30 +66,33 @@ def sections(
     styles = styles_of([*(result.trial.arm for result in results), *(result.trial.method for result in results)])
     learned = _distributions(study_dir, results, shift, styles) + _seeds(results, records, styles)
     found = [
-        ("Accuracy and cost", _comparing(summary["arms"], styles)),
+        (f"{_capital(score_in_words(results))} and cost", _comparing(summary["arms"], score_in_words(results), styles)),
         ("What was learned", learned + _spreads(results, records, shift.spreads(), styles)),
         ("What the augmentation does to images", _samples(study_dir, results, summary["arms"])),
         ("Training", _training(results, records, styles)),
-        ("What the settings do", _searched(results, importance, study.search, styles) + _interplay(results)),
+        (
+            "What the settings do",
+            _searched(results, importance, study, styles) + _interplay(results, summary["interplay"]),
+        ),
     ]
     if study.question == "settings":
         found = [found[-1], *found[:-1]]
     return [(heading, pictures) for heading, pictures in found if pictures]
 
 
-def _comparing(of_summary: Sequence[Mapping[str, Any]], styles: Styles) -> list[Picture]:
+def _comparing(of_summary: Sequence[Mapping[str, Any]], score: str, styles: Styles) -> list[Picture]:
     front = ", ".join(arm["name"] for arm in arms.best_for_their_cost(of_summary))
     return _drawn(
         (
-            "Test accuracy of every arm",
+            f"Test {score} of every arm",
             "Mean and 95 % t-interval over seeds; the small hollow marks are the single seeds.",
-            arms.accuracy_per_arm(of_summary, styles),
+            arms.score_per_arm(of_summary, styles),
         ),
         (
-            "Accuracy against cost",
-            "Mean test accuracy against the training time of an arm over that of the arm none. On the Pareto front, "
+            f"{_capital(score)} against cost",
+            f"Mean test {score} against the training time of an arm over that of the arm none. On the Pareto front, "
             f"beaten by no arm of their cost: {front}.",
-            arms.accuracy_by_cost(of_summary, styles),
+            arms.score_by_cost(of_summary, styles),
         ),
     )
 
@@ -99,7 +101,8 @@ def _training(results: Sequence[TrialResult], records: Records, styles: Styles) 
     return _drawn(
         (
             "Learning curves",
-            "Select accuracy before the final phase: at each epoch, median and middle half of a method's trials.",
+            f"Select {score_in_words(results)} before the final phase: at each epoch, median and middle half of a "
+            "method's trials.",
             epochs.learning_curves(results, records, styles),
         ),
         (
@@ -112,11 +115,11 @@ def _training(results: Sequence[TrialResult], records: Records, styles: Styles) 
 
 
 def _searched(
-    results: Sequence[TrialResult], importance: Mapping[str, float], search: SearchConfig, styles: Styles
+    results: Sequence[TrialResult], importance: Mapping[str, float], study: StudyConfig, styles: Styles
 ) -> list[Picture]:
     marks = "One mark per trial of the search; a pruned trial stands at its last epoch."
-    traded = objectives.trade_offs(results, search.objective, search.constraints)
-    first, *_ = search.objective
+    traded = objectives.trade_offs(results, study.search.objective, study.search.constraints)
+    first, *_ = study.search.objective
     compromise = (
         "A mark for each setting of the search that trained to its end, the mean over its seeds. Best in their way: "
         "within the constraints, and no other setting is as good in all objectives and better in one."
@@ -124,8 +127,8 @@ def _searched(
     return _drawn(
         *((f"The best {_named(first)} for its {_named(name)}", compromise, uri) for name, uri in traded.items()),
         *(
-            (f"Select accuracy against {key}", marks, uri)
-            for key, uri in settings.accuracy_by_setting(results, styles).items()
+            (f"Select {score_in_words(results)} against {key}", marks, uri)
+            for key, uri in settings.score_by_setting(results, styles).items()
         ),
         (
             "Importance of the settings",
@@ -135,18 +138,25 @@ def _searched(
         ),
         (
             "All settings at once",
-            "A line per trial of the search through its value of every setting; the darker, the more accurate. "
+            "A line per trial of the search through its value of every setting; the darker, the better. "
             "Dotted lines were pruned.",
             settings.parallel_coordinates(results),
         ),
     )
 
 
-def _interplay(results: Sequence[TrialResult]) -> list[Picture]:
-    caption = "Mean select accuracy of the complete trials of the search that have both values; the darker, the better."
+def _interplay(results: Sequence[TrialResult], pairs: Sequence[Mapping[str, Any]]) -> list[Picture]:
+    caption = (
+        f"Mean select {score_in_words(results)} of the complete trials of the search that have both values; the "
+        "darker, the better."
+    )
     return [
-        Picture(f"{pair.first} and {pair.second}", caption, settings.interplay_map(results, pair.first, pair.second))
-        for pair in interplay(results)
+        Picture(
+            f"{pair['first']} and {pair['second']}",
+            caption,
+            settings.interplay_map(results, pair["first"], pair["second"]),
+        )
+        for pair in pairs
     ]
 
 
@@ -244,13 +254,18 @@ def _named(measure: Measure) -> str:
 
 
 def choosing_trials(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """The trials before the final phase, best select accuracy first, those without one last."""
+    """The trials before the final phase, best select score first, those without one last."""
 
     def rank(result: TrialResult) -> tuple[bool, float, str]:
-        accuracy = metric(result, "select_accuracy")
-        return accuracy is None, -(accuracy or 0.0), result.trial.name
+        score = select_score(result)
+        return score is None, -(score or 0.0), result.trial.name
 
     return sorted((result for result in results if result.trial.phase is not Phase.FINAL), key=rank)
+
+
+def _capital(words: str) -> str:
+    """Words at the beginning of a title; a name such as mIoU keeps its own letters."""
+    return words[0].upper() + words[1:]
 
 
 def _drawn(*drawn: tuple[str, str, str | None]) -> list[Picture]:

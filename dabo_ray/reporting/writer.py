@@ -12,9 +12,9 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dabo_ray.analysis.convergence import spreads_text
-from dabo_ray.analysis.results import metric
 from dabo_ray.analysis.statistics import interval_95
 from dabo_ray.analysis.trial_files import read_records
+from dabo_ray.analysis.trial_metrics import metric, score_in_words, select_score
 from dabo_ray.analysis.verdict import p_text
 from dabo_ray.analysis.wording import duration, key_under_arm
 from dabo_ray.config.addresses import redact
@@ -62,6 +62,7 @@ def write_report(
         "interval_95": interval_95,
         "key_under_arm": key_under_arm,
         "metric": metric,
+        "select_score": select_score,
         "number": _number,
         "p_text": p_text,
         "redacted": redact,
@@ -72,6 +73,7 @@ def write_report(
         study=study.study,
         paragraphs=question_paragraphs(question),
         answer=summary["answer"],
+        score=score_in_words(results),
         summary=summary,
         unfinished=not summary["arms"] or any(result.outcome is Outcome.RUNNING for result in results),
         sections=sections(study_dir, results, records, summary, importance(results), study),

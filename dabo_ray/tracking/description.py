@@ -9,11 +9,12 @@ from typing import Any
 from dabo_ray.analysis.verdict import p_text
 from dabo_ray.analysis.wording import duration, mean_and_interval
 from dabo_ray.storage.layout import StudyFolder
+from dabo_ray.trials import SCORES
 
 
 def headline_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
     """The few numbers of a study; names with a slash stand under one heading in MLflow."""
-    metrics = {f"test_accuracy/{arm['name']}": float(arm["test_accuracy"]["mean"]) for arm in summary["arms"]}
+    metrics = {f"test_{arm['score']}/{arm['name']}": float(arm["test_score"]["mean"]) for arm in summary["arms"]}
     return metrics if summary["wall_seconds"] is None else {**metrics, "wall_seconds": summary["wall_seconds"]}
 
 
@@ -55,13 +56,13 @@ def _use(found: Mapping[str, str] | None) -> str:
 def _arms(summary: Mapping[str, Any]) -> str:
     if not summary["arms"]:
         return ""
-    lines = ["| arm | test accuracy (%), 95 % interval | seeds | time of a seed | cost |", "|---|---|---|---|---|"]
+    score = SCORES[summary["arms"][0]["score"]]
+    lines = [f"| arm | test {score} (%), 95 % interval | seeds | time of a seed | cost |", "|---|---|---|---|---|"]
     for arm in summary["arms"]:
-        accuracy = arm["test_accuracy"]
         seconds = "" if arm["seconds"] is None else duration(arm["seconds"])
         cost = "" if arm["cost_ratio"] is None else f"{arm['cost_ratio']:.2f}"
         name = plain(arm["name"])
-        lines.append(f"| {name} | {mean_and_interval(accuracy)} | {len(arm['seeds'])} | {seconds} | {cost} |")
+        lines.append(f"| {name} | {mean_and_interval(arm['test_score'])} | {len(arm['seeds'])} | {seconds} | {cost} |")
     return "\n".join(lines)
 
 

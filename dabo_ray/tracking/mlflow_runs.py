@@ -18,7 +18,7 @@ from dabo_ray.tracking.description import headline_metrics, links, markdown, pla
 from dabo_ray.tracking.mlflow_datasets import datasets_of
 from dabo_ray.tracking.mlflow_store import LAST_METRIC, MlflowStore, now_ms
 from dabo_ray.tracking.mlflow_ui import run_page, view_page
-from dabo_ray.tracking.mlflow_views import arms_view, search_view, searched
+from dabo_ray.tracking.mlflow_views import arms_view, judged_by, search_view, searched
 from dabo_ray.tracking.provenance import UNKNOWN
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
@@ -139,10 +139,11 @@ class StudyRuns:
         Only the first line of what stands there is shown unless it is asked for.
         """
         began = datetime.fromtimestamp(self._parent.info.start_time / 1000)
+        score = judged_by(self.params)
         of_study = f"of {began:%Y-%m-%d %H:%M}"
-        views = {"arms": arms_view(f"Arms {of_study}", self._parent_id, arms)}
+        views = {"arms": arms_view(f"Arms {of_study}", self._parent_id, arms, score)}
         if settings := searched(self.params):
-            views["search"] = search_view(f"Search {of_study}", self._parent_id, settings)
+            views["search"] = search_view(f"Search {of_study}", self._parent_id, settings, score)
         saved = dict(view.tag(self._view_key(of), now_ms()) for of, view in views.items())
         experiment, words = self.store.experiment_id, {"arms": "Arms side by side", "search": "Trials of the search"}
         pages = {words[of]: view_page(experiment, self._view_key(of)) for of in views}

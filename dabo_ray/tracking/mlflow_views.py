@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dabo_ray.trials import Phase
+from dabo_ray.trials import SCORES, Phase
 
 _TAG = "mlflow.sharedViewState."
 _ARM, _OUTCOME, _REASON = "tags.`dabo_ray.arm`", "tags.`dabo_ray.outcome`", "tags.`dabo_ray.reason`"
@@ -61,17 +61,18 @@ class View:
         return f"{_TAG}{key}", json.dumps(saved)
 
 
-def arms_view(name: str, parent_id: str, arms: Sequence[str]) -> View:
+def arms_view(name: str, parent_id: str, arms: Sequence[str], score: str) -> View:
     """The final phase of the study of a parent run: its arms side by side, each by the mean over its seeds."""
+    test = f"test_{score}"
     return View(
         name=name,
         query=_trials(parent_id, Phase.FINAL),
-        order_by="metrics.`test_accuracy`",
-        columns=[_ARM, "metrics.`test_accuracy`", "metrics.`seconds`", "metrics.`train_loss`", _OUTCOME],
+        order_by=f"metrics.`{test}`",
+        columns=[_ARM, f"metrics.`{test}`", "metrics.`seconds`", "metrics.`train_loss`", _OUTCOME],
         charts=[
-            _bars("test_accuracy", "Test accuracy (%)"),
+            _bars(test, f"Test {SCORES[score]} (%)"),
             _bars("seconds", "Training time (s)"),
-            _scatter(_metric("seconds", "training time (s)"), _metric("test_accuracy", "test accuracy (%)")),
+            _scatter(_metric("seconds", "training time (s)"), _metric(test, f"test {SCORES[score]} (%)")),
             _lines("train_loss"),
         ],
         group_by="dabo_ray.arm",
@@ -79,24 +80,24 @@ def arms_view(name: str, parent_id: str, arms: Sequence[str]) -> View:
     )
 
 
-def search_view(name: str, parent_id: str, settings: Iterable[str]) -> View:
+def search_view(name: str, parent_id: str, settings: Iterable[str], score: str) -> View:
     """The search of the study of a parent run: its trials, best first, with the settings that were searched."""
     settings = sorted(settings)
-    accuracy = "select_accuracy"
-    shown = _metric(accuracy, "select accuracy (%)")
+    select = f"select_{score}"
+    shown = _metric(select, f"select {SCORES[score]} (%)")
     return View(
         name=name,
         query=_trials(parent_id, Phase.SEARCH),
-        order_by=f"metrics.`{accuracy}`",
-        columns=[f"metrics.`{accuracy}`", *(f"params.`{key}`" for key in settings), _OUTCOME, _REASON],
+        order_by=f"metrics.`{select}`",
+        columns=[f"metrics.`{select}`", *(f"params.`{key}`" for key in settings), _OUTCOME, _REASON],
         charts=[
             {
                 "type": "PARALLEL",
                 "selectedParams": settings,
-                "selectedMetrics": [accuracy],
+                "selectedMetrics": [select],
                 "showAllRuns": True,
             },
-            _lines(accuracy),
+            _lines(select),
             *(_scatter({"key": key, "type": "PARAM"}, shown) for key in settings),
         ],
     )
@@ -106,6 +107,12 @@ def searched(params: Iterable[str]) -> list[str]:
     """The settings that a study searches, by the key paths of the study."""
     start, end = "search.space.", ".when"
     return [key.removeprefix(start).removesuffix(end) for key in params if key.startswith(start) and key.endswith(end)]
+
+
+def judged_by(params: Iterable[str]) -> str:
+    """The score of a study, a key of `SCORES`, by the key paths of the study."""
+    start = "search.objective.select_"
+    return next((key.removeprefix(start) for key in params if key.startswith(start)), "accuracy")
 
 
 def _trials(parent_id: str, phase: Phase) -> str:

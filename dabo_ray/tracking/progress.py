@@ -96,7 +96,7 @@ class Progress:
         with self._lock:
             running = self._running.setdefault(trial.name, _Running(trial, self._clock()))
             running.epoch = int(metrics["epoch"])
-            running.select_accuracy = metrics.get("select_accuracy", running.select_accuracy)
+            running.score = metrics.get(trial.select_metric, running.score)
             self._epoch_times.append(self._clock())
 
     def trial_ended(self, result: TrialResult) -> None:
@@ -139,7 +139,7 @@ class Progress:
     def _count(self, result: TrialResult) -> None:
         trial = result.trial
         self._ended.setdefault(trial.phase, Counter())[result.outcome] += 1
-        is_better = self._best is None or _select_accuracy(result) > _select_accuracy(self._best)
+        is_better = self._best is None or _select_score(result) > _select_score(self._best)
         if trial.phase is Phase.SEARCH and result.outcome is Outcome.COMPLETE and is_better:
             self._best = result
 
@@ -153,9 +153,9 @@ class Progress:
     def _describe_end(self, result: TrialResult, seconds: float | None) -> str:
         trial, outcome = result.trial, "LEFT" if result.outcome is Outcome.RUNNING else str(result.outcome)
         parts = [self._counter(), trial.name, outcome]
-        for name in ("select", "test"):
-            if f"{name}_accuracy" in result.metrics:
-                parts.append(f"{name} {result.metrics[f'{name}_accuracy']:.1f} %")
+        for part, name in (("select", trial.select_metric), ("test", trial.test_metric)):
+            if name in result.metrics:
+                parts.append(f"{part} {result.metrics[name]:.1f} %")
         if seconds is not None:
             parts.append(f"in {duration(seconds)}")
         if result.reason:
@@ -209,17 +209,18 @@ class _Running:
         self.trial = trial
         self.since = since
         self.epoch = 0
-        self.select_accuracy: float | None = None
+        self.score: float | None = None
+        """On the select images, in percent."""
 
     def describe(self) -> str:
-        accuracy = "" if self.select_accuracy is None else f", select {self.select_accuracy:.1f} %"
-        return f"{self.trial.name} epoch {self.epoch}/{self.trial.epochs}{accuracy}"
+        score = "" if self.score is None else f", select {self.score:.1f} %"
+        return f"{self.trial.name} epoch {self.epoch}/{self.trial.epochs}{score}"
 
 
 def _describe_best(result: TrialResult) -> str:
     settings = f"  ({describe_settings(result.trial.settings)})" if result.trial.settings else ""
-    return f"{result.trial.name} select {_select_accuracy(result):.1f} %{settings}"
+    return f"{result.trial.name} select {_select_score(result):.1f} %{settings}"
 
 
-def _select_accuracy(result: TrialResult) -> float:
-    return result.metrics.get("select_accuracy", float("-inf"))
+def _select_score(result: TrialResult) -> float:
+    return result.metrics.get(result.trial.select_metric, float("-inf"))

@@ -104,7 +104,7 @@ def test_interplay_is_the_f_test_of_the_products() -> None:
     expected = f_distribution.sf((plain - full) / 2 / (full / 5), 2, 5)
     (found,) = interplay(results)
     assert found.p == pytest.approx(expected)
-    assert "What kind does depends on n." in settings_answer(*answers(results))
+    assert "What kind does depends on n." in settings_answer(*answers(results), "accuracy")
 
 
 def answers(results: list[TrialResult]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -123,13 +123,13 @@ def test_what_says_nothing_is_said_to_say_nothing() -> None:
     two = [searched({"n": 1}, 80.0), searched({"n": 2}, 81.0)]
     (effect,) = setting_effects(two)
     assert (effect.low, effect.high, effect.p) == (None, None, 1.0)
-    assert "too few trials" in settings_answer(*answers(two))
+    assert "too few trials" in settings_answer(*answers(two), "accuracy")
     # Both settings change together: which of them did it cannot be told.
     alias = [searched({"n": n, "m": n}, 80.0 + n + 0.1 * at) for n in (1, 2) for at in range(3)]
     assert all(effect.low is None for effect in setting_effects(alias))
     nothing = [searched({"n": 1}, 80.0), searched({"n": 1}, 81.0)]
     assert setting_effects(nothing) == []
-    assert settings_answer([], []).startswith("No answer yet")
+    assert settings_answer([], [], "accuracy").startswith("No answer yet")
 
 
 def test_pruned_trials_and_other_phases_do_not_count() -> None:

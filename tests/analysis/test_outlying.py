@@ -9,7 +9,7 @@ from dabo_ray.analysis.outlying import outlying_seeds
 
 def arm(*values: float) -> dict[str, Any]:
     trials = [f"final-learned-1-seed-{at}" for at in range(len(values))]
-    return {"name": "learned-1", "trials": trials, "test_accuracy": {"values": list(values)}}
+    return {"name": "learned-1", "trials": trials, "test_score": {"values": list(values)}}
 
 
 def test_a_lost_seed_is_named_with_the_others():

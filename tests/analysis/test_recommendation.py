@@ -18,7 +18,7 @@ def arm(name: str, values: list[float], use: float | None = 1.0, method: str = "
         "method": method or name,
         "settings": {},
         "seeds": list(range(len(values))),
-        "test_accuracy": {"mean": float(np.mean(values)), "ci95": None, "values": values},
+        "test_score": {"mean": float(np.mean(values)), "ci95": None, "values": values},
         "seconds": use,
         "cost_ratio": use,
         "use_ratio": use,
@@ -26,7 +26,7 @@ def arm(name: str, values: list[float], use: float | None = 1.0, method: str = "
 
 
 def best_first(*arms: dict[str, Any]) -> list[dict[str, Any]]:
-    return sorted(arms, key=lambda each: -each["test_accuracy"]["mean"])
+    return sorted(arms, key=lambda each: -each["test_score"]["mean"])
 
 
 BEST = [98.0, 98.2, 97.6, 99.1, 98.0]
@@ -93,8 +93,8 @@ def test_p_values_are_those_of_paired_tests_with_bonferroni_and_holm() -> None:
     arms = best_first(arm("a", BEST), arm("b", CLOSE), arm("c", FAR))
     raw = {}
     for one in arms:
-        values = one["test_accuracy"]["values"]
-        others = [other["test_accuracy"]["values"] for other in arms if other is not one]
+        values = one["test_score"]["values"]
+        others = [other["test_score"]["values"] for other in arms if other is not one]
         raw[one["name"]] = min(1, 2 * 2 * min(ttest_rel(values, other, alternative="less").pvalue for other in others))
     ordered = sorted(raw, key=raw.__getitem__)
     expected, largest = {}, 0.0

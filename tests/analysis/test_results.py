@@ -61,15 +61,16 @@ def test_summary_of_a_finished_study():
         "settings": settings,
         "trials": ["final-learned-1-seed-11", "final-learned-1-seed-12"],
         "seeds": [11, 12],
-        "test_accuracy": {"mean": 91.0, "ci95": pytest.approx(half_width), "values": [90.0, 92.0]},
-        "select_accuracy": 94.0,
+        "score": "accuracy",
+        "test_score": {"mean": 91.0, "ci95": pytest.approx(half_width), "values": [90.0, 92.0]},
+        "select_score": 94.0,
         "seconds": 36.0,
         "cost_ratio": 3.0,
         "use_ratio": 3.0,
     }
     assert [arm["name"] for arm in summary["arms"]] == ["learned-1", "none"]
     assert summary["arms"][1]["cost_ratio"] == 1.0
-    assert summary["arms"][1]["select_accuracy"] == 75.0
+    assert summary["arms"][1]["select_score"] == 75.0
     assert summary["phases"]["search"] == {"RUNNING": 0, "COMPLETE": 1, "PRUNED": 1, "FAIL": 0}
     assert summary["phases"]["final"]["COMPLETE"] == 4
     assert list(summary) == KEYS
@@ -94,7 +95,7 @@ def test_a_frozen_arm_has_the_selection_of_what_it_repeats_and_its_learning_coun
     )
     summary = summarize("digits", [search, online, frozen, final("none", 1, 70.0, 10.0)], None, {})
     arm = summary["arms"][0]
-    assert (arm["name"], arm["select_accuracy"], arm["cost_ratio"]) == ("frozen-1", 94.0, 4.6)
+    assert (arm["name"], arm["select_score"], arm["cost_ratio"]) == ("frozen-1", 94.0, 4.6)
     assert summary["training_seconds"] == {"baselines": 0.0, "search": 30.0, "final": 36.0 + 10.0 + 10.0}
 
 
@@ -104,7 +105,7 @@ def test_a_failed_final_seed_is_counted_and_leaves_the_others():
     )
     summary = summarize("digits", [final("none", 1, 70.0, 10.0), failed, final("none", 2, 72.0, 10.0)], None, {})
     assert summary["arms"][0]["seeds"] == [1, 2]
-    assert summary["arms"][0]["test_accuracy"]["values"] == [70.0, 72.0]
+    assert summary["arms"][0]["test_score"]["values"] == [70.0, 72.0]
     assert summary["phases"]["final"]["FAIL"] == 1
 
 
@@ -115,9 +116,9 @@ def test_an_arm_of_which_every_seed_failed_is_not_listed():
 
 def test_one_seed_has_no_interval_and_no_none_arm_no_cost_ratio():
     (arm,) = summarize("digits", [final("flip", 1, 70.0, 10.0)], None, {})["arms"]
-    assert arm["test_accuracy"] == {"mean": 70.0, "ci95": None, "values": [70.0]}
+    assert arm["test_score"] == {"mean": 70.0, "ci95": None, "values": [70.0]}
     assert arm["cost_ratio"] is None
-    assert arm["select_accuracy"] is None
+    assert arm["select_score"] is None
 
 
 @pytest.mark.parametrize("metrics", [{}, {"test_accuracy": float("nan")}, {"test_accuracy": float("inf")}])
@@ -133,7 +134,7 @@ def test_missing_seconds_and_origin():
         final("flip", 1, 71.0, 10.0),
     ]
     flip, none = summarize("digits", results, None, {})["arms"]
-    assert (none["seconds"], none["cost_ratio"], none["select_accuracy"]) == (None, None, None)
+    assert (none["seconds"], none["cost_ratio"], none["select_score"]) == (None, None, None)
     assert (flip["seconds"], flip["cost_ratio"]) == (10.0, None)
 
 

@@ -13,7 +13,7 @@ from dabo_ray.analysis.statistics import BASIS_ARM, BEST_BASELINE, Verdict, comp
 def arm(name, values, method=None, seeds=None):
     accuracy = {"mean": float(np.mean(values)), "ci95": half_width_95(values), "values": list(values)}
     seeds = list(range(len(values))) if seeds is None else seeds
-    return {"name": name, "method": method or name, "seeds": seeds, "test_accuracy": accuracy}
+    return {"name": name, "method": method or name, "seeds": seeds, "test_score": accuracy}
 
 
 def learned(values, name="learned-1", **rest):

@@ -9,7 +9,7 @@ from dabo_ray.analysis.verdict import answer, headline, p_text
 def arm(name, values, method=None):
     mean = sum(values) / len(values)
     accuracy = {"mean": mean, "ci95": half_width_95(values), "values": values}
-    return {"name": name, "method": method or name, "seeds": list(range(len(values))), "test_accuracy": accuracy}
+    return {"name": name, "method": method or name, "seeds": list(range(len(values))), "test_score": accuracy}
 
 
 def learned(values, name="learned-1"):

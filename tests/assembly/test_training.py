@@ -38,7 +38,7 @@ def test_a_training_has_the_images_of_its_trial(method: str, phase: Phase, study
     )
     assert torch.equal(training.fit.images.images, roles.fit.images)
     assert torch.equal(training.score.images, roles.score.images)
-    assert training.score_name == ("test_accuracy" if phase is Phase.FINAL else "select_accuracy")
+    assert training.part == ("test" if phase is Phase.FINAL else "select")
     assert (training.learner is None) == (method not in LEARNING)
 
 

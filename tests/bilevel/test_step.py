@@ -164,7 +164,7 @@ def trained(seed: int, *, learned: bool, inner_steps: int, truncation: int) -> l
         learner=learner,
         fit=Batches(roles.fit, 64, derive(seed, "fit"), Workers(), CPU),
         score=roles.score,
-        score_name="select_accuracy",
+        part="select",
         schedule=Schedule(epochs=20, lr=0.1),
         sgd=sgd,
         seed=seed,

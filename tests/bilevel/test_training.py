@@ -7,6 +7,7 @@ import io
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -73,7 +74,7 @@ def training(
     lr: float = 0.1,
     seed: int = 0,
     batch_norm: bool = True,
-    score_name: str = "select_accuracy",
+    judged_on: Literal["select", "test"] = "select",
     device: torch.device = CPU,
 ) -> Training:
     """5 steps an epoch; 3 outer batches a pass."""
@@ -94,7 +95,7 @@ def training(
         learner=outer,
         fit=Batches(part(0, 90), BATCH, derive(seed, "fit"), Workers(), device),
         score=part(300, 400),
-        score_name=score_name,
+        part=judged_on,
         schedule=Schedule(epochs=epochs, lr=lr),
         sgd=SGD,
         seed=seed,
@@ -278,7 +279,7 @@ def test_a_window_holds_gradients_only_where_the_derivatives_of_an_update_need_t
 
 
 def test_test_is_scored_once_and_select_after_every_epoch() -> None:
-    assert ["test_accuracy" in record for record in records(training(Flip(), score_name="test_accuracy"))] == [0, 0, 1]
+    assert ["test_accuracy" in record for record in records(training(Flip(), judged_on="test"))] == [0, 0, 1]
     assert ["select_accuracy" in record for record in records(training(Flip()))] == [1, 1, 1]
 
 

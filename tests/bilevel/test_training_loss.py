@@ -44,7 +44,7 @@ def training(budget: float | None, *, epochs: int = 1, inner_steps: int = 1, lr:
         learner=learner,
         fit=Batches(digits.take(torch.arange(600)), 64, 0, Workers(), CPU),
         score=digits.take(torch.arange(600, 800)),
-        score_name="select_accuracy",
+        part="select",
         schedule=Schedule(epochs=epochs, lr=0.05),
         sgd=Sgd.of(momentum=0.9),
         seed=0,

@@ -66,7 +66,7 @@ def training(
         learner=learner if learned else None,
         fit=Batches(part(0, 90), BATCH, 0, Workers(), CPU),
         score=part(300, 400),
-        score_name="select_accuracy",
+        part="select",
         schedule=Schedule(epochs=EPOCHS, lr=0.2, warmup_epochs=1),
         sgd=sgd,
         seed=0,

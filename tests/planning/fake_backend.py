@@ -84,7 +84,7 @@ class Backend:
     Args:
         study: what to run.
         url: where the plan is kept.
-        score: accuracy of a trial at an epoch, or None if it fails there.
+        score: of a trial at an epoch, or None if it fails there.
         trained: epochs trained, by trial: what checkpoints on disk would say. Given to the next backend after a kill.
         calls: to the plan before the backend is killed.
     """
@@ -125,9 +125,9 @@ class Backend:
             metrics = {"epoch": float(epoch), "seconds": self.seconds * epoch}
             metrics["gpu_hours"] = metrics["seconds"] / 3600
             if trial.phase is not Phase.FINAL:
-                metrics["select_accuracy"] = score
+                metrics |= {trial.select_metric: score, "select_of_another_kind": -score}
             elif epoch == trial.epochs:
-                metrics["test_accuracy"] = score
+                metrics[trial.test_metric] = score
             if reason := self._call(self.plan.report, trial.name, metrics):
                 return self._call(self.plan.finish, trial.name, Outcome.PRUNED, metrics, reason)
             if epoch == trial.epochs:

@@ -277,6 +277,20 @@ def test_the_best_are_found_whenever_settings_end():
         while running and rng.random() < 0.6:
             ended(running.pop(rng.integers(len(running))), lambda lr: lr)
         latest = tried[-LATEST_OBSERVED:]
-        judged = [candidate for candidate in tried[:-LATEST_OBSERVED] if candidate.accuracy is not None]
-        best = sorted(judged, key=lambda candidate: (-(candidate.accuracy or 0), candidate.number))[:BEST_OBSERVED]
+        judged = [candidate for candidate in tried[:-LATEST_OBSERVED] if candidate.score is not None]
+        best = sorted(judged, key=lambda candidate: (-(candidate.score or 0), candidate.number))[:BEST_OBSERVED]
         assert tried.observed(study) == [*sorted(best, key=lambda candidate: candidate.number), *latest]
+
+
+@pytest.mark.parametrize("score", ["accuracy", "balanced_accuracy", "macro_f1"])
+def test_a_study_is_judged_by_the_score_of_its_objective(tmp_path: Path, score: str):
+    """Search, baselines and the final phase go by it: with another name of the score all is as it was."""
+    objective = {f"select_{score}": "maximize"}
+    backend = Backend(study_with(objective=objective), url_in(tmp_path), hashed_score).run()
+    assert {result.trial.score for result in backend.ended} == {score}
+    assert all(r.outcome is not Outcome.FAIL for r in backend.ended)
+    (tmp_path / "usual").mkdir()
+    usual = Backend(study_with(), url_in(tmp_path / "usual"), hashed_score).run()
+    assert [(r.trial.name, r.trial.settings, r.outcome) for r in backend.ended] == [
+        (r.trial.name, r.trial.settings, r.outcome) for r in usual.ended
+    ]

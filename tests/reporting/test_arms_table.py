@@ -18,8 +18,9 @@ def arm(name: str, *, mean: float, ci95: float | None, select: float | None, cos
         "method": name,
         "settings": {},
         "seeds": [0, 1, 2],
-        "test_accuracy": test,
-        "select_accuracy": select,
+        "score": "accuracy",
+        "test_score": test,
+        "select_score": select,
         "seconds": 12.34,
         "cost_ratio": cost,
     }

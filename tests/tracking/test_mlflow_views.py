@@ -10,7 +10,7 @@ from typing import Any
 import mlflow
 import pytest
 
-from dabo_ray.tracking.mlflow_views import View, arms_view, search_view, searched
+from dabo_ray.tracking.mlflow_views import View, arms_view, judged_by, search_view, searched
 
 UI = Path(mlflow.__file__).parent / "server/js/build/static/js"
 
@@ -26,7 +26,7 @@ def state_of(view: View) -> dict[str, Any]:
 
 
 def test_the_arms_are_groups_of_the_final_phase() -> None:
-    state = state_of(arms_view("Arms", "0abc", ["learned-1", "none"]))
+    state = state_of(arms_view("Arms", "0abc", ["learned-1", "none"], "accuracy"))
     assert state["searchFilter"] == "tags.`mlflow.parentRunId` = '0abc' and tags.`dabo_ray.phase` = 'final'"
     assert state["groupBy"] == {
         "aggregateFunction": "average",
@@ -37,20 +37,26 @@ def test_the_arms_are_groups_of_the_final_phase() -> None:
     assert state["compareRunCharts"][0]["dataAccessKey"] == "test_accuracy"
 
 
+def test_a_study_is_shown_by_what_it_is_judged_by() -> None:
+    assert judged_by(["search.objective.gpu_hours", "search.objective.select_macro_f1"]) == "macro_f1"
+
+
 def test_the_search_is_shown_by_its_settings() -> None:
     params = ["search.space.bilevel.inner_steps.when", "search.space.bilevel.inner_steps.int", "search.trials"]
     settings = searched([*params, "search.space.augmenter.lr.when"])
     assert settings == ["bilevel.inner_steps", "augmenter.lr"]
-    state = state_of(search_view("Search", "0abc", settings))
+    state = state_of(search_view("Search", "0abc", settings, "balanced_accuracy"))
     assert state["groupBy"] is None
-    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`select_accuracy`", False)
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`select_balanced_accuracy`", False)
     assert "params.`bilevel.inner_steps`" in state["selectedColumns"]
     parallel, _, *scatters = state["compareRunCharts"]
     assert parallel["selectedParams"] == ["augmenter.lr", "bilevel.inner_steps"]
     assert [chart["xaxis"]["key"] for chart in scatters] == parallel["selectedParams"]
 
 
-@pytest.mark.parametrize("view", [arms_view("Arms", "0", ["none"]), search_view("Search", "0", ["augmenter.lr"])])
+@pytest.mark.parametrize(
+    "view", [arms_view("Arms", "0", ["none"], "accuracy"), search_view("Search", "0", ["augmenter.lr"], "accuracy")]
+)
 def test_the_installed_ui_knows_every_name(view: View) -> None:
     """A name that a newer MLflow gives up would be passed over without a word."""
     state = state_of(view)

@@ -56,7 +56,7 @@ class TunableConfig(ArmConfig):
 
     tune: dict[str, ListOfValues] = {}
     """Setting -> `{int: [low, high]}`, `{float: [low, high], steps: NUMBER}` or `{choice: [...]}`. Every combination is
-    trained once, and the one with the best select accuracy is compared in the end."""
+    trained once, and the one with the best select score is compared in the end."""
 
 
 def values_of(entry: IntRange | FloatRange | Choice) -> Sequence[Value]:

@@ -9,7 +9,18 @@ from pydantic import Field
 from dabo_ray.config.schema.section import Count, Positive, Section
 from dabo_ray.config.schema.space import Space, Value
 
-Measure = Literal["select_accuracy", "gpu_hours", "seconds", "peak_memory_mib"]
+Measure = Literal[
+    "select_accuracy",
+    "select_balanced_accuracy",
+    "select_macro_f1",
+    "gpu_hours",
+    "seconds",
+    "peak_memory_mib",
+]
+
+
+SELECT = "select_"
+"""With what the names of scores on the select images begin."""
 
 
 class PrunerConfig(Section):
@@ -51,8 +62,10 @@ class SearchConfig(Section):
     objective: Annotated[dict[Measure, Literal["maximize", "minimize"]], Field(min_length=1)] = {
         "select_accuracy": "maximize"
     }
-    """What a setting is judged by. With several measures the best settings are those that no other one beats in all of
-    them; the final phase takes the most accurate of these."""
+    """What a setting is judged by. One of the measures is a score on the select images; arms are compared by the same
+    score on the test images. `select_balanced_accuracy`: mean of the classes' recalls; `select_macro_f1`: mean of their
+    F1 scores. With several measures the best settings are those that no other one beats in all of them; the final phase
+    takes the best scored of these."""
 
     constraints: dict[Measure, float] = {}
     """Measure -> the most that a setting may have; one that has more is not among the best."""

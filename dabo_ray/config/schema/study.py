@@ -21,7 +21,7 @@ from dabo_ray.config.schema.baselines import (
     tuned,
 )
 from dabo_ray.config.schema.data import DataConfig
-from dabo_ray.config.schema.search import BudgetConfig, FinalConfig, SearchConfig
+from dabo_ray.config.schema.search import SELECT, BudgetConfig, FinalConfig, SearchConfig
 from dabo_ray.config.schema.section import Count, NotNegative, Section
 from dabo_ray.config.schema.space import FloatRange
 from dabo_ray.config.schema.training import AugmenterConfig, BilevelConfig, ClassifierConfig
@@ -80,7 +80,7 @@ class StudyConfig(Section):
 
     question: Literal["augmentation", "settings"] = "augmentation"
     """What the answer is about: `augmentation`: whether what was learned beats the baselines; `settings`: what each
-    searched setting does to the select accuracy."""
+    searched setting does to the score on the select images."""
 
     data: DataConfig
     """Images and splits."""
@@ -120,6 +120,11 @@ class StudyConfig(Section):
 
     database: str = ""
     """Optuna storage URL of the plan; empty: SQLite in the study's folder."""
+
+    @property
+    def score(self) -> str:
+        """What settings and arms are judged by, without the part of the images that it is of."""
+        return next(name for name in self.search.objective if name.startswith(SELECT)).removeprefix(SELECT)
 
     @property
     def arms(self) -> dict[str, Settings]:
@@ -200,12 +205,16 @@ class StudyConfig(Section):
 
     def _contradictions_of_the_search(self) -> dict[str, str]:
         search, found = self.search, {}
-        if search.objective.get("select_accuracy") != "maximize":
-            found["search.objective"] = "must have select_accuracy: maximize; other measures may stand beside it"
+        scores = [name for name in search.objective if name.startswith(SELECT)]
+        if len(scores) != 1 or search.objective[scores[0]] != "maximize":
+            found["search.objective"] = (
+                "must have one score, as in select_accuracy: maximize; the time, the cost and the memory may stand "
+                "beside it"
+            )
         if len(search.objective) > 1 and search.pruner.name != "none":
             found["search.pruner"] = (
-                f"{search.pruner.name} goes by accuracy alone and would end the trials that are good at "
-                f"{', '.join(search.objective.keys() - {'select_accuracy'})}; set search.pruner.name to none"
+                f"{search.pruner.name} goes by the score alone and would end the trials that are good at "
+                f"{', '.join(search.objective.keys() - {*scores})}; set search.pruner.name to none"
             )
         if search.pruner.name == "wilcoxon" and search.repeats < WILCOXON_REPEATS:
             found["search.repeats"] = (

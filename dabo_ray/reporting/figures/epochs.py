@@ -1,4 +1,4 @@
-"""Figures of what changes while a classifier trains: accuracy, loss, the learned distribution and its evidence."""
+"""Figures of what changes while a classifier trains: score, loss, the learned distribution and its evidence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from dabo_ray.analysis.convergence import EVIDENCE, SPREAD, quantity_and_unit
 from dabo_ray.analysis.trial_files import Record, Records
+from dabo_ray.analysis.trial_metrics import score_in_words
 from dabo_ray.reporting.figures.drawing import (
     GREY,
     Styles,
@@ -25,7 +26,7 @@ from dabo_ray.trials import Phase, TrialResult
 
 
 def learning_curves(results: Sequence[TrialResult], records: Records, styles: Styles | None = None) -> str | None:
-    """Select accuracy by epoch, one line per method. None without any.
+    """Select score by epoch, one line per method. None without any.
 
     The line is the median of the method's trials that trained that epoch, the band the middle half of them.
     """
@@ -33,9 +34,11 @@ def learning_curves(results: Sequence[TrialResult], records: Records, styles: St
     for result in results:
         if result.trial.phase is not Phase.FINAL:
             histories[result.trial.method].append(records.get(result.trial.name, ()))
+    if not results:
+        return None
     figure, axes = plot(height=3.6)
     for method, style in styled(histories, styles):
-        epochs, values = by_epoch(histories[method], "select_accuracy")
+        epochs, values = by_epoch(histories[method], results[0].trial.select_metric)
         if epochs:
             axes.plot(epochs, [np.median(v) for v in values], label=label(method), **style)
             low, high = np.array([np.percentile(v, (25, 75)) for v in values]).T
@@ -43,7 +46,7 @@ def learning_curves(results: Sequence[TrialResult], records: Records, styles: St
     if not axes.lines:
         return None
     epoch_axis(axes)
-    axes.set_ylabel("select accuracy (%)")
+    axes.set_ylabel(f"select {score_in_words(results)} (%)")
     legend(axes)
     return data_uri(figure)
 

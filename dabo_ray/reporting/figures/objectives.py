@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from dabo_ray.analysis.pareto import pareto_front
-from dabo_ray.analysis.results import metric
+from dabo_ray.analysis.trial_metrics import metric
 from dabo_ray.config.schema.search import Measure
 from dabo_ray.reporting.figures.drawing import GREY, LEARNED_COLOUR, data_uri, legend, plot, value_axis
-from dabo_ray.trials import Outcome, Phase, TrialResult
+from dabo_ray.trials import SCORES, Outcome, Phase, TrialResult
 
-WORDS: Mapping[Measure, str] = {
-    "select_accuracy": "select accuracy (%)",
+WORDS: Mapping[str, str] = {
+    **{f"select_{name}": f"select {words} (%)" for name, words in SCORES.items()},
     "gpu_hours": "GPU-hours",
     "seconds": "training time (s)",
     "peak_memory_mib": "peak memory (MiB)",

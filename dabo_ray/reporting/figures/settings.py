@@ -1,4 +1,4 @@
-"""Figures of what a search tried: accuracy over each setting, what the settings matter, and all of them at once."""
+"""Figures of what a search tried: score over each setting, what the settings matter, and all of them at once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 
-from dabo_ray.analysis.effects import complete_trials, in_order, levels_of
-from dabo_ray.analysis.results import metric
+from dabo_ray.analysis.effects import in_order, levels_of
 from dabo_ray.analysis.statistics import BASIS_ARM
+from dabo_ray.analysis.trial_metrics import complete_trials, score_in_words, select_score, select_scores
 from dabo_ray.reporting.figures.drawing import (
     FAINT,
     GREY,
@@ -38,9 +38,9 @@ _PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
 """Behind the numbers of an axis, so that lines do not cross them out."""
 
 
-def accuracy_by_setting(results: Sequence[TrialResult], styles: Styles | None = None) -> dict[str, str]:
-    """Select accuracy against each setting of which the search tried several values, by the setting's key path."""
-    scored = [r for r in results if metric(r, "select_accuracy") is not None]
+def score_by_setting(results: Sequence[TrialResult], styles: Styles | None = None) -> dict[str, str]:
+    """Select score against each setting of which the search tried several values, by the setting's key path."""
+    scored = [r for r in results if select_score(r) is not None]
     basis = [r for r in scored if r.trial.phase is Phase.BASELINES and r.trial.arm == BASIS_ARM]
     colour_of_basis = (styles or styles_of([BASIS_ARM]))[BASIS_ARM]["color"] if basis else GREY
     tried = tried_trials(results)
@@ -57,17 +57,17 @@ def accuracy_by_setting(results: Sequence[TrialResult], styles: Styles | None = 
             if here:
                 axes.plot(
                     [positions[at] for at in here],
-                    [having[at].metrics["select_accuracy"] for at in here],
+                    select_scores([having[at] for at in here]),
                     marker,
                     color=colour,
                     alpha=0.75,
                     label=name,
                     rasterized=len(here) > MAX_VECTOR_POINTS,
                 )
-        for result in basis:
-            axes.axhline(result.metrics["select_accuracy"], color=colour_of_basis, linestyle="--", label=BASIS_ARM)
+        for score in select_scores(basis):
+            axes.axhline(score, color=colour_of_basis, linestyle="--", label=BASIS_ARM)
         axes.set_xlabel(label(key))
-        axes.set_ylabel("select accuracy (%)")
+        axes.set_ylabel(f"select {score_in_words(results)} (%)")
         legend(axes)
         figures[key] = data_uri(figure)
     return figures
@@ -95,15 +95,16 @@ def importance_bars(importance: Mapping[str, float]) -> str | None:
 
 
 def interplay_map(results: Sequence[TrialResult], first: str, second: str) -> str:
-    """Mean select accuracy for each pair of values of two settings, in its cell; white where none was tried."""
+    """Mean select score for each pair of values of two settings, in its cell; white where none was tried."""
     trials = complete_trials(results)
+    scores = select_scores(trials)
     rows, columns = levels_of(trials, first), levels_of(trials, second)
     heights, widths = in_order(rows), in_order(columns)
     cells = np.full((len(heights), len(widths)), np.nan)
     for place in np.ndindex(cells.shape):
         pair = heights[place[0]], widths[place[1]]
-        inside = zip(rows, columns, trials, strict=True)
-        values = [result.metrics["select_accuracy"] for row, column, result in inside if (row, column) == pair]
+        inside = zip(rows, columns, scores, strict=True)
+        values = [score for row, column, score in inside if (row, column) == pair]
         if values:
             cells[place] = np.mean(values)
     figure, axes = plot(height=1.4 + 0.45 * len(heights))
@@ -123,7 +124,7 @@ def interplay_map(results: Sequence[TrialResult], first: str, second: str) -> st
 
 
 def parallel_coordinates(results: Sequence[TrialResult]) -> str | None:
-    """A line per trial through its value on every searched setting, coloured by select accuracy.
+    """A line per trial through its value on every searched setting, coloured by select score.
 
     None for fewer than two settings that differ, or fewer than two trials that have all of them.
     """
@@ -132,10 +133,10 @@ def parallel_coordinates(results: Sequence[TrialResult]) -> str | None:
     keys = [key for key in keys if len({str(r.trial.settings[key]) for r in trials}) > 1]
     if len(keys) < 2:
         return None
-    trials = sorted(trials, key=lambda result: result.metrics["select_accuracy"])[-MAX_LINES:]
-    accuracies = np.array([result.metrics["select_accuracy"] for result in trials])
-    # A single accuracy would make an empty scale.
-    scale = Normalize(accuracies.min(), max(accuracies.max(), accuracies.min() + 0.1))
+    trials = sorted(trials, key=lambda result: result.metrics[result.trial.select_metric])[-MAX_LINES:]
+    scores = np.array(select_scores(trials))
+    # A single score would make an empty scale.
+    scale = Normalize(scores.min(), max(scores.max(), scores.min() + 0.1))
     colours = ScalarMappable(scale, ListedColormap(colormaps["cividis_r"](np.linspace(0.2, 1, 128))))
     figure, axes = plot(height=4.0)
     axes.grid(visible=False)
@@ -150,13 +151,13 @@ def parallel_coordinates(results: Sequence[TrialResult]) -> str | None:
     for row, result in enumerate(trials):
         pruned = result.outcome is Outcome.PRUNED
         line = [places[row] for places in heights]
-        colour = colours.to_rgba(accuracies[row])
+        colour = colours.to_rgba(scores[row])
         axes.plot(range(len(keys)), line, ":" if pruned else "-", color=colour, linewidth=1.6, zorder=2)
     axes.set_xticks(range(len(keys)), [label(key.replace(".", ".\n", 1)) for key in keys])
     axes.set_xlim(-0.15, len(keys) - 1 + 0.35)
     axes.set_yticks([])
     bar = figure.colorbar(colours, ax=axes, location="bottom", shrink=0.8, aspect=30)
-    bar.set_label("select accuracy (%)")
+    bar.set_label(f"select {score_in_words(results)} (%)")
     return data_uri(figure)
 
 
@@ -178,7 +179,7 @@ def _places(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]]
 
 def tried_trials(results: Sequence[TrialResult]) -> list[TrialResult]:
     """The search trials that say something about their setting."""
-    of_search = (r for r in results if r.trial.phase is Phase.SEARCH and metric(r, "select_accuracy") is not None)
+    of_search = (r for r in results if r.trial.phase is Phase.SEARCH and select_score(r) is not None)
     return [result for result in of_search if result.outcome in (Outcome.COMPLETE, Outcome.PRUNED)]
 
 

@@ -41,7 +41,7 @@ def make_arm():
 
     def make(name, values, method="none", ci95=1.0, cost_ratio=1.0):
         accuracy = {"mean": float(np.mean(values)), "ci95": ci95, "values": list(values)}
-        return {"name": name, "method": method, "test_accuracy": accuracy, "cost_ratio": cost_ratio}
+        return {"name": name, "method": method, "score": "accuracy", "test_score": accuracy, "cost_ratio": cost_ratio}
 
     return make
 

@@ -9,7 +9,7 @@ from dabo_ray.trials import Outcome, Phase
 
 def test_nothing_to_show_gives_no_figure(make_trial):
     trials = [make_trial("search-0000"), make_trial("final-0", Phase.FINAL)]
-    assert figures.accuracy_by_setting(trials) == {}
+    assert figures.score_by_setting(trials) == {}
     assert figures.importance_bars({}) is None
     assert figures.parallel_coordinates(trials) is None
 
@@ -36,7 +36,7 @@ def test_settings_are_on_the_axis_that_suits_them(drawn, make_trial, texts):
         make_trial("search-0012", outcome=Outcome.FAIL, metrics={"select_accuracy": 1.0}, settings={"constant": 4})
     )
     trials.append(make_trial("none", Phase.BASELINES, "none", "none", metrics={"select_accuracy": 72.0}))
-    shown = figures.accuracy_by_setting(trials)
+    shown = figures.score_by_setting(trials)
     searched = ["augmenter.flip", "augmenter.lr", "augmenter.name", "augmenter.shift", "bilevel.inner_steps"]
     assert list(shown) == searched
     axes = dict(zip(searched, (figure.axes[0] for figure in drawn), strict=True))
@@ -61,7 +61,7 @@ def test_thousands_of_trials_stay_a_small_picture(make_trial, svg_of):
         make_trial(f"search-{at}", metrics={"select_accuracy": float(y)}, settings={"augmenter.lr": float(x)})
         for at, (x, y) in enumerate(generator.uniform(0.1, 90, (5000, 2)))
     ]
-    assert len(svg_of(figures.accuracy_by_setting(trials)["augmenter.lr"])) < 200_000
+    assert len(svg_of(figures.score_by_setting(trials)["augmenter.lr"])) < 200_000
 
 
 def test_importance_is_in_the_order_of_what_matters(drawn):
