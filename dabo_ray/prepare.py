@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dabo_ray.commands.process import ExitCode, exit_code_of
 from dabo_ray.config.schema import DataConfig
+from dabo_ray.tracking.activity import Activity
 
 DOWNLOADS: dict[str, Callable[[Any, str], object]] = {
     "mnist": lambda sets, root: sets.MNIST(root, download=True),
@@ -26,11 +26,13 @@ DOWNLOADS: dict[str, Callable[[Any, str], object]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Downloads if asked to, converts, and prints what was found; returns the exit code."""
     options = _parser().parse_args(argv)
-    from dabo_ray.data.images import DataError
+    with Activity("loading torch"):
+        from dabo_ray.data.images import DataError
 
     try:
         if options.download:
-            _download(options.name, options.root)
+            with Activity(f"downloading {options.name}"):
+                _download(options.name, options.root)
         _prepare(options)
     except DataError as error:
         print(error, file=sys.stderr)
@@ -80,15 +82,13 @@ def _prepare(options: argparse.Namespace) -> None:
     from dabo_ray.data.sources import Reading, default_cache, load
 
     console = Console(highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(f"{options.name} ->", total=None)
+    with Activity(f"reading {options.name}") as activity:
         streaming = None if options.streaming == "auto" else options.streaming == "always"
         reading = Reading(
             cache=options.cache,
             image_size=options.image_size,
             streaming=streaming,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=activity.count,
         )
         source = load(options.name, options.root, reading)
     for note in source.notes:

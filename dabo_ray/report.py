@@ -13,6 +13,7 @@ from dabo_ray.analysis.results import summarize
 from dabo_ray.commands.process import ExitCode, exit_code_of
 from dabo_ray.config.file import leading_comment, read_study
 from dabo_ray.storage.layout import StudyFolder
+from dabo_ray.tracking.activity import Activity
 
 
 def _read_json(path: Path, default: Any) -> Any:
@@ -57,7 +58,8 @@ def _compare(folders: Sequence[Path]) -> int:
     """Prints how studies of the same data compare."""
     from rich.console import Console
 
-    from dabo_ray.commands.compare import print_comparison
+    with Activity("loading torch and Optuna"):
+        from dabo_ray.commands.compare import print_comparison
 
     try:
         provenance = [_read_json(StudyFolder(folder).provenance, {}) for folder in folders]
@@ -69,32 +71,34 @@ def _compare(folders: Sequence[Path]) -> int:
 
 
 def _report(folder: Path) -> int:
-    """Writes the report of one study."""
+    """Writes the report of one study, and prints where it is."""
     files = StudyFolder(folder)
-    # Optuna and torch, behind them, take seconds to import; a wrong folder is told at once.
-    from dabo_ray.planning.plan import read_results
-    from dabo_ray.reporting.use_this import use_this
-    from dabo_ray.reporting.writer import write_report
+    with Activity("reading the study") as activity:
+        # Optuna and torch, behind them, take seconds to import; a wrong folder is told at once.
+        from dabo_ray.planning.plan import read_results
+        from dabo_ray.reporting.use_this import use_this
+        from dabo_ray.reporting.writer import write_report
 
-    try:
-        study = read_study(files.study_file)
-        provenance = _read_json(files.provenance, {})
-        earlier = _read_json(files.summary, {})
-        results = read_results(folder)
-    except ValueError as error:
-        print(f"{folder}: the study cannot be read. {error}", file=sys.stderr)
-        return ExitCode.BAD_INPUT
-    summary = summarize(
-        study.study,
-        results,
-        earlier.get("wall_seconds"),
-        provenance,
-        budget=earlier.get("budget", ""),
-        question=study.question,
-    )
-    summary["use_this"] = use_this(folder, study, results, summary["arms"])
-    question = leading_comment(files.study_file.read_text(encoding="utf-8"))
-    report = write_report(folder, study, question=question, results=results, summary=summary)
+        try:
+            study = read_study(files.study_file)
+            provenance = _read_json(files.provenance, {})
+            earlier = _read_json(files.summary, {})
+            results = read_results(folder)
+        except ValueError as error:
+            print(f"{folder}: the study cannot be read. {error}", file=sys.stderr)
+            return ExitCode.BAD_INPUT
+        activity.now("writing the report")
+        summary = summarize(
+            study.study,
+            results,
+            earlier.get("wall_seconds"),
+            provenance,
+            budget=earlier.get("budget", ""),
+            question=study.question,
+        )
+        summary["use_this"] = use_this(folder, study, results, summary["arms"])
+        question = leading_comment(files.study_file.read_text(encoding="utf-8"))
+        report = write_report(folder, study, question=question, results=results, summary=summary)
     print(report)
     return ExitCode.DONE
 

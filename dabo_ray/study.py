@@ -106,38 +106,39 @@ def extended_keys(options: argparse.Namespace) -> list[str]:
 
 
 def run(study: StudyConfig, options: argparse.Namespace) -> int:
-    """Runs a checked study."""
-    from dabo_ray.assembly import check_files, make_study_pools
-    from dabo_ray.augment.fast_autoaugment_file import PolicyFileError
-    from dabo_ray.augment.frozen import AugmenterFileError
-    from dabo_ray.commands.open_folder import held_folder, held_plan
-    from dabo_ray.data.images import DataError
-    from dabo_ray.execution.cluster import check_cluster
-    from dabo_ray.models.imagenet import WeightsError
+    """Runs a checked study, or a few batches of each of its arms."""
+    from dabo_ray.tracking.activity import Activity
 
-    try:
+    with Activity("loading torch") as activity:
+        from dabo_ray.commands.read_data import read_data
+
         if not options.dry_run:
-            check_cluster()
-        pools = make_study_pools(study)
-        for note in pools.notes:
-            print(note, file=sys.stderr)
-        # Too few images for a part are told now, not by the first trial.
-        pools.roles(learned=True, final=False, outer_fraction=study.data.outer_fraction, seed=study.seed)
-        check_files(study, pools)
+            from dabo_ray.execution.cluster import check_cluster
+
+            try:
+                check_cluster()
+            except ConnectionError as error:
+                raise ConfigError(str(error)) from None
+        pools = read_data(study, activity)
         if options.dry_run:
             from dabo_ray.commands.dry_run import dry_run
 
-            print(dry_run(study))
-            return ExitCode.DONE
-        digest = pools.labelled.digest()
-    except (ConnectionError, DataError, PolicyFileError, AugmenterFileError, WeightsError) as error:
-        raise ConfigError(str(error)) from None
+            told = dry_run(study, pools, activity)
+        else:
+            activity.now("looking for changes of the data")
+            digest = pools.labelled.digest()
+    if options.dry_run:
+        print(told)
+        return ExitCode.DONE
     signals.check()
     comment = leading_comment(options.file.read_text(encoding="utf-8"))
     extended = extended_keys(options)
     resume = options.resume or bool(extended)
+    from dabo_ray.commands.open_folder import held_folder, held_plan
+
     with held_folder(study, comment, resume=resume, extended=extended) as (folder, study):
-        from dabo_ray.commands.run import Driver
+        with Activity("loading Ray"):
+            from dabo_ray.commands.run import Driver
 
         overrides = [word for override in options.set for word in ("--set", override)]
         with held_plan(study, folder):

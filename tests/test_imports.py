@@ -36,18 +36,18 @@ IMPORTS: dict[str, set[str]] = {
         *("trials", "workers"),
     },
     "commands": {
-        *("analysis", "assembly", "config", "data", "execution", "planning", "reporting", "storage", "tracking"),
-        *("faults", "trials"),
+        *("analysis", "assembly", "augment", "config", "data", "execution", "planning", "reporting", "storage"),
+        *("faults", "models", "tracking", "trials"),
     },
     "benchmarks": {
         *("analysis", "assembly", "augment", "bilevel", "config", "data", "execution", "planning", "seeds", "storage"),
         *("tracking", "trials", "workers"),
     },
     "__main__": {"commands"},
-    "study": {"assembly", "augment", "commands", "config", "data", "execution", "models", "planning", "report"},
+    "study": {"commands", "config", "execution", "planning", "report", "tracking"},
     "results": {"analysis", "augment", "config", "planning", "reporting", "storage", "trials"},
-    "report": {"analysis", "commands", "config", "planning", "reporting", "storage"},
-    "prepare": {"commands", "config", "data"},
+    "report": {"analysis", "commands", "config", "planning", "reporting", "storage", "tracking"},
+    "prepare": {"commands", "config", "data", "tracking"},
     "bench": {"benchmarks", "commands", "reporting"},
 }
 """Part of the package -> the other parts that it imports, no more and no fewer."""
@@ -82,6 +82,7 @@ OWNED_BY: dict[str, set[str]] = {
         "prepare",
         "reporting.arms_table",
         "reporting.terminal_table",
+        "tracking.activity",
         "tracking.progress",
     },
     "pyarrow": {"analysis.results", "data", "benchmarks.ray_loader"},

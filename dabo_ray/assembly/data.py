@@ -9,6 +9,7 @@ import torch
 from dabo_ray.config.schema import DataConfig, StudyConfig
 from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batches
+from dabo_ray.data.published import Progress, silent
 from dabo_ray.data.shift import Shift
 from dabo_ray.data.sources import Reading, load
 from dabo_ray.data.splits import Pools, make_pools
@@ -20,15 +21,19 @@ TEST_FRACTION = 0.25
 """Held out of a data set that has no published test set, unless the study file says otherwise."""
 
 
-def make_study_pools(study: StudyConfig) -> Pools:
+def make_study_pools(study: StudyConfig, progress: Progress = silent) -> Pools:
     """Reads and divides the study's data.
+
+    Args:
+        study: says which.
+        progress: told how far a conversion is.
 
     Raises:
         DataError: the data set is missing or damaged, or too small for the fractions.
     """
     data = study.data
     return make_pools(
-        load(data.name, data.root, reading(data)),
+        load(data.name, data.root, reading(data, progress)),
         seed=study.seed,
         select_fraction=data.select_fraction,
         test_fraction=data.test_fraction or TEST_FRACTION,
@@ -37,8 +42,8 @@ def make_study_pools(study: StudyConfig) -> Pools:
     )
 
 
-def reading(data: DataConfig) -> Reading:
-    """How the study's data set is read."""
+def reading(data: DataConfig, progress: Progress = silent) -> Reading:
+    """How the study's data set is read; `progress` is told how far a conversion is."""
     streaming = None if data.streaming == "auto" else data.streaming == "always"
     return Reading(
         cache=data.cache,
@@ -47,6 +52,7 @@ def reading(data: DataConfig) -> Reading:
         fold=data.fold,
         groups=data.groups,
         intensity_range=data.intensity_range,
+        progress=progress,
     )
 
 

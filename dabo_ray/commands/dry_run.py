@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 
 from dabo_ray.analysis.wording import duration
-from dabo_ray.assembly import RANDOM, make_study_pools, make_training
+from dabo_ray.assembly import RANDOM, make_training
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.splits import Pools
 from dabo_ray.execution.memory import PeakMemory
 from dabo_ray.planning.budget import gpu_hours
 from dabo_ray.reporting.terminal_table import as_text, make_table
+from dabo_ray.tracking.activity import Activity
 from dabo_ray.trials import FROZEN, LEARNED, Phase, Trial
 
 REPEATS = 3
@@ -33,17 +34,24 @@ class ArmCost:
     peak_memory_mib: float | None
 
 
-def dry_run(study: StudyConfig) -> str:
+def dry_run(study: StudyConfig, pools: Pools, activity: Activity) -> str:
     """Trains a few batches of every arm and shows what the study would take, over several lines.
 
+    Args:
+        study: to be tried.
+        pools: its images.
+        activity: told which arm is measured.
+
     Raises:
-        DataError: the data set is missing or damaged, or too small for the fractions.
         Diverged: an arm does not survive its first batches.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(study.resources.cpus_per_worker)
-    pools = make_study_pools(study)
-    costs = [_cost(study, pools, method, trials, device) for method, trials in _arms(study) if trials]
+    arms = [(method, trials) for method, trials in _arms(study) if trials]
+    costs = []
+    for number, (method, trials) in enumerate(arms, 1):
+        activity.now(f"measuring {method}, arm {number} of {len(arms)}")
+        costs.append(_cost(study, pools, method, trials, device, activity))
     table = make_table({"arm": "left", "trials": "right", "each": "right", "memory": "right"}, map(_cells, costs))
     seconds = sum(cost.trials * cost.seconds for cost in costs)
     hours = gpu_hours(study.resources, seconds)
@@ -71,7 +79,9 @@ def _arms(study: StudyConfig) -> Iterator[tuple[str, int]]:
     yield FROZEN, final.top * final.seeds if final.frozen else 0
 
 
-def _cost(study: StudyConfig, pools: Pools, method: str, trials: int, device: torch.device) -> ArmCost:
+def _cost(
+    study: StudyConfig, pools: Pools, method: str, trials: int, device: torch.device, activity: Activity
+) -> ArmCost:
     memory = PeakMemory(device)
     memory.reset()
     trial = Trial(
@@ -93,6 +103,7 @@ def _cost(study: StudyConfig, pools: Pools, method: str, trials: int, device: to
         for _ in range(round_of):
             training.step(number % len(training.fit))
             number += 1
+            activity.count(number, round_of * (1 + REPEATS))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append((time.perf_counter() - start) / round_of)

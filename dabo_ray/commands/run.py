@@ -30,6 +30,7 @@ from dabo_ray.reporting.arms_table import print_arms
 from dabo_ray.reporting.use_this import use_this
 from dabo_ray.reporting.writer import write_report
 from dabo_ray.storage.layout import StudyFolder
+from dabo_ray.tracking.activity import Activity
 from dabo_ray.tracking.mlflow import Tracker
 from dabo_ray.tracking.mlflow_runs import RunStatus
 from dabo_ray.tracking.mlflow_ui import ui_command
@@ -80,15 +81,16 @@ class Driver:
         Raises:
             ConfigError: a trial does not fit on the cluster.
         """
-        self.tracker = Tracker(
-            uri=tracking_uri(self.study),
-            study=self.study.study,
-            study_dir=self.folder,
-            description=self.question,
-            params=flat(to_dict(self.study)),
-            provenance=self.provenance,
-            verbose=self.verbose,
-        )
+        with Activity("opening MLflow"):
+            self.tracker = Tracker(
+                uri=tracking_uri(self.study),
+                study=self.study.study,
+                study_dir=self.folder,
+                description=self.question,
+                params=flat(to_dict(self.study)),
+                provenance=self.provenance,
+                verbose=self.verbose,
+            )
         start = time.monotonic()
         # What an earlier driver could not log or remove any more; the tracker adds only what is missing.
         for result in self.earlier:
@@ -108,7 +110,7 @@ class Driver:
             self.faults.append(fault)
         with self._noting_faults():
             self.plan.add_wall_seconds(time.monotonic() - start)
-        with self._noting_faults():
+        with self._noting_faults(), Activity("writing the report"):
             self._report()
         if code is ExitCode.DONE and (self.faults or self.plan.left or not self._has_answer()):
             code = ExitCode.FAILED
@@ -171,8 +173,9 @@ class Driver:
         is_to_go_on = code is ExitCode.INTERRUPTED or self.faults or self.plan.left
         status: RunStatus = "KILLED" if is_to_go_on else "FINISHED" if code is ExitCode.DONE else "FAILED"
         files = [path for path in StudyFolder(self.folder).published() if path.exists()]
-        self.tracker.finish(files, self.summary, status)
-        return self.tracker.close()
+        with Activity("logging to MLflow"):
+            self.tracker.finish(files, self.summary, status)
+            return self.tracker.close()
 
     def _print_outcome(self, code: ExitCode, command: Sequence[str]) -> None:
         """What the terminal shows at the end."""

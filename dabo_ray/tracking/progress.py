@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -16,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dabo_ray.analysis.wording import describe_settings, duration, one_line
+from dabo_ray.tracking.activity import SECONDS_BETWEEN_LINES, beating
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
-SECONDS_BETWEEN_HEARTBEATS = 30.0
 NUM_EPOCHS_FOR_AN_ESTIMATE = 5
 OUTCOMES = {
     Outcome.COMPLETE: ("done", "green"),
@@ -62,26 +63,23 @@ class Progress:
         self._start = self._last_line = clock()
         self._epoch_times: list[float] = []
         self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._live: Live | None = None
-        self._stop = threading.Event()
+        self._stack = ExitStack()
         for result in ended:
             self._count(result)
 
     def __enter__(self) -> Self:
         self._start = self._last_line = self._clock()
         if self._is_live:
-            self._live = Live(console=self._console, get_renderable=self.render, refresh_per_second=4, transient=False)
-            self._live.start()
+            live = Live(console=self._console, get_renderable=self.render, refresh_per_second=4, transient=False)
+            self._stack.enter_context(live)
         else:
-            threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+            self._stack.enter_context(beating(self.tick))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        if self._live is not None:
-            self._live.stop()
+        self._stack.close()
 
     def trial_started(self, trial: Trial) -> None:
         """Count the trial as running."""
@@ -111,7 +109,7 @@ class Progress:
     def tick(self) -> None:
         """Print a heartbeat if no line was printed for a while; called by a thread when the output is no terminal."""
         with self._lock:
-            if self._clock() - self._last_line >= SECONDS_BETWEEN_HEARTBEATS:
+            if self._clock() - self._last_line >= SECONDS_BETWEEN_LINES:
                 running = ", ".join(entry.describe() for entry in self._running.values()) or "no trial is running"
                 self._line(f"{self._counter()} {self._times()}; {running}", only_plain=True)
 
@@ -196,10 +194,6 @@ class Progress:
             return
         self._last_line = self._clock()
         self._console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-    def _beat(self) -> None:
-        while not self._stop.wait(1):
-            self.tick()
 
 
 class _Running:
