@@ -88,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         study = read_study(options.file, [*options.set, *options.extend])
         check_feasible(study)
         if options.check:
-            print(describe_plan(study))
+            print(describe_plan(study), flush=True)
+            print(look_at_data(study))
             return ExitCode.DONE
         if options.report_only:
             from dabo_ray.report import main as report
@@ -105,6 +106,18 @@ def extended_keys(options: argparse.Namespace) -> list[str]:
     return [extension.partition("=")[0].strip() for extension in options.extend]
 
 
+def look_at_data(study: StudyConfig) -> str:
+    """What is found of a study's data, over several lines; nothing is written."""
+    from dabo_ray.tracking.activity import Activity
+
+    with Activity("loading torch") as activity:
+        from dabo_ray.commands.data_words import describe_images
+        from dabo_ray.commands.read_data import read_data
+
+        pools, counts = read_data(study, activity, convert=False)
+    return describe_images(pools, counts)
+
+
 def run(study: StudyConfig, options: argparse.Namespace) -> int:
     """Runs a checked study, or a few batches of each of its arms."""
     from dabo_ray.tracking.activity import Activity
@@ -119,7 +132,7 @@ def run(study: StudyConfig, options: argparse.Namespace) -> int:
                 check_cluster()
             except ConnectionError as error:
                 raise ConfigError(str(error)) from None
-        pools = read_data(study, activity)
+        pools, _ = read_data(study, activity)
         if options.dry_run:
             from dabo_ray.commands.dry_run import dry_run
 

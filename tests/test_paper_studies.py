@@ -49,9 +49,25 @@ DATA: dict[str, tuple[Callable[[Path], object], int | None, bool]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_file_passes_the_check(name: str, capsys: pytest.CaptureFixture[str]):
-    assert main([str(STUDIES / f"{name}.yaml"), "--check"]) == 0
-    assert f"study       {name}" in capsys.readouterr().out
+def test_the_file_passes_the_check(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """With miniatures of its data, of which nothing is converted."""
+    write, size, _ = DATA[name]
+    write(tmp_path)
+    small = [] if size is None else ["--set", f"data.image_size={size}"]
+    options = [
+        "--check",
+        "--set",
+        "data.select_fraction=0.1",
+        "--set",
+        f"data.root={tmp_path}",
+        "--set",
+        f"data.cache={tmp_path / 'cache'}",
+        *small,
+    ]
+    assert main([str(STUDIES / f"{name}.yaml"), *options]) == 0
+    told = capsys.readouterr().out
+    assert f"study       {name}" in told and "images      " in told
+    assert not (tmp_path / "cache").exists()
 
 
 PUBLISHED = {

@@ -12,8 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from dabo_ray.study import main
+
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+"""Of Debian's package."""
+
 HEAVY = {"torch", "ray", "mlflow", "optuna", "sklearn", "numpy", "scipy", "matplotlib", "pyarrow"}
 MINIMAL = "study: s\ndata: {name: digits}\n"
 
@@ -178,10 +183,14 @@ def test_scientific_notation_is_a_number(command: Command, tmp_path: Path):
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_check_tells_the_plan(path: Path, command: Command, tmp_path: Path):
+    """Of the data too, where they are here; nothing is written."""
     ended = command(path, "--check")
-    assert ended.code == 0, ended.err
-    assert not ended.err
-    assert not ended.imported & HEAVY
+    text = path.read_text()
+    is_here = "name: digits" in text or ("name: fashion_mnist" in text and FASHION_MNIST.is_dir())
+    assert ended.code == (0 if is_here else 2), ended.err
+    assert is_here or "not found" in ended.err
+    assert ("of 10 classes, " in ended.out) == is_here
+    assert "Traceback" not in ended.err and not ended.imported & {"ray", "mlflow", "optuna"}
     assert not list((tmp_path / "work").iterdir())
     first_words = [line.split()[0] for line in ended.out.splitlines()]
     assert {"study", "data", "baselines", "search", "final", "resources", "results"} <= set(first_words)
@@ -208,12 +217,26 @@ def test_data_that_is_not_there(path: Path, command: Command, tmp_path: Path):
     assert not list((tmp_path / "work").iterdir())
 
 
-def test_a_baselines_file_that_cannot_be_used(command: Command, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data={name: image_folder, root: nowhere}", "nowhere is neither a folder nor a zip"),
+        ("data.num_labels=90000", "data.num_labels is 90000, the data set has 1,348 labelled images"),
+        ("classifier={name: resnet18_imagenet, weights: no.pth}", "cannot read the weights no.pth: No such file"),
+    ],
+)
+def test_check_looks_at_data_and_weights(override: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "study.yaml").write_text(MINIMAL)
+    assert main([str(tmp_path / "study.yaml"), "--check", "--set", override]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [[], ["--check"]])
+def test_a_baselines_file_that_cannot_be_used(options: list[str], command: Command, tmp_path: Path):
     work = tmp_path / "work"
     (work / "study.yaml").write_text(MINIMAL + "baselines: [none, {name: augmenter_file, path: learned.safetensors}]")
     (work / "learned.safetensors").write_bytes(b"no augmenter")
-    assert command("study.yaml", "--check").code == 0
-    ended = command("study.yaml")
+    ended = command("study.yaml", *options)
     assert ended.code == 2, ended
     assert "Traceback" not in ended.err
     assert "cannot use the augmenter file: learned.safetensors is damaged, or no safetensors file" in ended.err

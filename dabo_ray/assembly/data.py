@@ -21,19 +21,21 @@ TEST_FRACTION = 0.25
 """Held out of a data set that has no published test set, unless the study file says otherwise."""
 
 
-def make_study_pools(study: StudyConfig, progress: Progress = silent) -> Pools:
+def make_study_pools(study: StudyConfig, progress: Progress = silent, *, convert: bool = True) -> Pools:
     """Reads and divides the study's data.
 
     Args:
         study: says which.
         progress: told how far a conversion is.
+        convert: whether images come through the cache; otherwise nothing is written, and they are decoded when asked
+            for.
 
     Raises:
         DataError: the data set is missing or damaged, or too small for the fractions.
     """
     data = study.data
     return make_pools(
-        load(data.name, data.root, reading(data, progress)),
+        load(data.name, data.root, reading(data, progress, convert=convert)),
         seed=study.seed,
         select_fraction=data.select_fraction,
         test_fraction=data.test_fraction or TEST_FRACTION,
@@ -42,8 +44,8 @@ def make_study_pools(study: StudyConfig, progress: Progress = silent) -> Pools:
     )
 
 
-def reading(data: DataConfig, progress: Progress = silent) -> Reading:
-    """How the study's data set is read; `progress` is told how far a conversion is."""
+def reading(data: DataConfig, progress: Progress = silent, *, convert: bool = True) -> Reading:
+    """How the study's data set is read; see `make_study_pools`."""
     streaming = None if data.streaming == "auto" else data.streaming == "always"
     return Reading(
         cache=data.cache,
@@ -52,6 +54,7 @@ def reading(data: DataConfig, progress: Progress = silent) -> Reading:
         fold=data.fold,
         groups=data.groups,
         intensity_range=data.intensity_range,
+        convert=convert,
         progress=progress,
     )
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from dabo_ray.assembly.augmentation import BASELINES, make_base, make_baseline
 from dabo_ray.assembly.classifier import make_classifier
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.splits import Pools
+
+FEW = 16
+"""Images for a network that is made to see whether it can be."""
 
 
 def check_files(study: StudyConfig, pools: Pools) -> None:
@@ -23,4 +28,6 @@ def check_files(study: StudyConfig, pools: Pools) -> None:
             make_baseline(arm, pools.num_classes)
     make_base(study.augmenter, pools.num_classes)
     if study.classifier.weights:
-        make_classifier(study.classifier, pools, study.seed, torch.device("cpu"))
+        # The images only say how to standardise.
+        few = replace(pools, labelled=pools.labelled.take(torch.arange(min(FEW, len(pools.labelled)))))
+        make_classifier(study.classifier, few, study.seed, torch.device("cpu"))

@@ -14,7 +14,7 @@ from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from dabo_ray.data.images import DataError
-from dabo_ray.data.rgb import ValuesError, rgb, upright
+from dabo_ray.data.rgb import ORIENTATION, ValuesError, rgb, upright
 
 LARGE_PIXELS = 89_478_485
 """Images of more are read one at a time and, if they are JPEGs, at a fraction of their size (Pillow's own limit)."""
@@ -82,6 +82,21 @@ class Decoder:
             raise ImageError(name, f"{error}", _WAY_OUT) from None
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
         return pixels.view(image.height, image.width, 3).permute(2, 0, 1)
+
+    def size_of(self, content: bytes, name: str) -> tuple[int, int]:
+        """Width and height of the upright image as it is in the file, which is not decoded.
+
+        Raises:
+            ImageError: it is no image.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                image = _opened(content)
+                is_on_its_side = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, TypeError, struct.error):
+            raise ImageError(name, _unknown(content), _WAY_OUT) from None
+        return image.size[::-1] if is_on_its_side else image.size
 
     def _decoded(self, content: bytes) -> Image.Image:
         image = _opened(content)

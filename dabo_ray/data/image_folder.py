@@ -59,6 +59,7 @@ def image_folder(root: Path) -> Published:
         len(classes),
         lambda: (parts[0], parts[1] if test else None),
         streaming=None,
+        classes=classes,
         notes=[*_notes(layout, images, rows, root), *(f"{root}: {line}" for line in _left_out(tree))],
     )
 

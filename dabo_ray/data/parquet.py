@@ -46,6 +46,7 @@ def parquet(root: str) -> Published:
         len(numbers),
         lambda: (part(labelled), part(test) if test else None),
         streaming=None,
+        classes=[*map(str, numbers)],
         notes=[*_notes(kinds, len(every) - len(files), root), *left_out, *numbering_note(numbers, root)],
     )
 

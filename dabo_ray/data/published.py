@@ -67,6 +67,9 @@ class Published:
     resize_over_crop: float = 1.0
     """The short side is brought to this times the image size before the middle is cut out."""
 
+    classes: Sequence[str] = ()
+    """Names of the classes, by their numbers; empty: they have none."""
+
     notes: Sequence[str] = ()
     """Lines for the user: how the files were understood, and what was left out."""
 

@@ -23,6 +23,7 @@ from dabo_ray.data.image_folder import image_folder
 from dabo_ray.data.images import DataError, Images
 from dabo_ray.data.parquet import parquet
 from dabo_ray.data.published import Encoded, Progress, Published, silent
+from dabo_ray.data.unconverted import as_published
 
 STREAMED_BYTES = 2 * 2**30
 """Data sets that take more than this when decoded stay encoded, unless the study says otherwise."""
@@ -55,6 +56,9 @@ class Source:
     test: Images | None
     num_classes: int
 
+    classes: Sequence[str] = ()
+    """Names of the classes; empty: they have none."""
+
     notes: Sequence[str] = ()
     """Lines for the user: how the files were understood, and what was left out."""
 
@@ -81,6 +85,9 @@ class Reading:
     groups: str = ""
     """What stays together in splits, see `grouped`; empty: there are no groups."""
 
+    convert: bool = True
+    """Whether images come through the cache; otherwise nothing is written, and they are decoded when asked for."""
+
     progress: Progress = silent
     """Told how far a conversion is."""
 
@@ -100,20 +107,27 @@ def load(name: str, root: str | Path, reading: Reading = Reading()) -> Source:
     key = f"{name}-{_short_digest(str(root))}" + (f"-{size}px" if size else "")
     if reading.intensity_range:
         key += "-{:g}-{:g}".format(*reading.intensity_range)
-    streaming = published.streaming if reading.streaming is None else reading.streaming
-    if streaming is None:
-        streaming = _is_large(published, decoder)
-    if streaming:
-        found = shards.streamed(published, f"{folder}/{key}", decoder, reading.progress)
-    elif "://" in folder:
-        raise DataError(f"data.cache is {folder}; images that are not streamed need a local folder")
+    if reading.convert:
+        found = _converted(published, f"{folder}/{key}", decoder, reading)
     else:
-        found = cached(published, Path(folder) / f"{key}.arrow", decoder, reading.progress)
+        found = as_published(published, decoder)
     if reading.groups:
         found = grouped(found, published, reading.groups, str(root))
     notes = [*published.notes, *(_dark(found.labelled) if found.names is not None else [])]
     labelled, test = _fold(found, Path(reading.fold)) if reading.fold else (found.labelled, found.test)
-    return Source(labelled, test, found.num_classes, [*notes, *group_notes(labelled, test)])
+    return Source(labelled, test, found.num_classes, published.classes, [*notes, *group_notes(labelled, test)])
+
+
+def _converted(published: Published, place: str, decoder: Decoder, reading: Reading) -> Cached:
+    """The images through the cache at a place without a suffix, which is made if there is none."""
+    streaming = published.streaming if reading.streaming is None else reading.streaming
+    if streaming is None:
+        streaming = _is_large(published, decoder)
+    if streaming:
+        return shards.streamed(published, place, decoder, reading.progress)
+    if "://" in place:
+        raise DataError(f"data.cache is {reading.cache}; images that are not streamed need a local folder")
+    return cached(published, Path(f"{place}.arrow"), decoder, reading.progress)
 
 
 def find(name: str, root: str) -> Published:

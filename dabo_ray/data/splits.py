@@ -90,6 +90,9 @@ class Pools:
 
     num_classes: int
 
+    classes: Sequence[str] = ()
+    """Names of the classes; empty: they have none."""
+
     notes: Sequence[str] = ()
     """Lines for the user: how the files were understood, and what was left out."""
 
@@ -187,7 +190,7 @@ def make_pools(
     if shift:
         moved = shifted(labelled, shift, generator("shift"))
         test = shifted(test, shift, generator("shift of test"))
-    return Pools(labelled, moved, test, select, source.num_classes, notes)
+    return Pools(labelled, moved, test, select, source.num_classes, source.classes, notes)
 
 
 def _refuse_too_few_groups(labelled: Images, parts: Sequence[str]) -> None:
