@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 COMMANDS = {
+    "init": "look at a folder of images and write a study file for it",
     "study": "run a study from its file, to the report",
     "report": "write the report of a study, finished or not",
     "prepare": "convert a published data set to the cache",

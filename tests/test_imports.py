@@ -47,6 +47,7 @@ IMPORTS: dict[str, set[str]] = {
     "study": {"commands", "config", "execution", "planning", "report", "tracking"},
     "results": {"analysis", "augment", "config", "planning", "reporting", "storage", "trials"},
     "report": {"analysis", "commands", "config", "planning", "reporting", "storage", "tracking"},
+    "init": {"commands", "config", "storage", "tracking"},
     "prepare": {"commands", "config", "data", "tracking"},
     "bench": {"benchmarks", "commands", "reporting"},
 }
@@ -104,7 +105,7 @@ OWNED_BY: dict[str, set[str]] = {
             "transfer",
             "workers",
         ),
-        *("commands.run", "commands.dry_run", "tracking.augmenter_model"),
+        *("commands.run", "commands.dry_run", "commands.first_look", "tracking.augmenter_model"),
     },
 }
 """Outside package -> the parts that import it; there are no others."""

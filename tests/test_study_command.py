@@ -221,7 +221,7 @@ def test_data_that_is_not_there(path: Path, command: Command, tmp_path: Path):
     ("override", "words"),
     [
         ("data={name: image_folder, root: nowhere}", "nowhere is neither a folder nor a zip"),
-        ("data.num_labels=90000", "data.num_labels is 90000, the data set has 1,348 labelled images"),
+        ("data.num_labels=90000", "data.num_labels is 90000, the data set has 1,347 labelled images"),
         ("classifier={name: resnet18_imagenet, weights: no.pth}", "cannot read the weights no.pth: No such file"),
     ],
 )

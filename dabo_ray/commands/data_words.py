@@ -14,19 +14,24 @@ MOST_ROWS = 20
 """Classes that have a row each; of more, the extremes are told."""
 
 
-def describe_images(pools: Pools, counts: Mapping[str, Sequence[int]]) -> str:
+def describe_images(
+    pools: Pools, counts: Mapping[str, Sequence[int]], sizes: Mapping[tuple[int, int], int] | None = None
+) -> str:
     """Number and size of the images, and a table of classes and parts.
 
     Args:
         pools: the images of a study.
         counts: part -> images of each class.
+        sizes: (width, height) of the files that were looked at, and how many have it; None: as the images tell.
     """
     names = class_names(pools)
+    if sizes is None and isinstance(pools.labelled.pixels, Unconverted):
+        sizes = pools.labelled.pixels.sizes
     channels, height, width = pools.labelled.shape
     total = sum(map(sum, counts.values()))
     lines = [
         f"images      {total:,} of {len(names)} classes, {width}x{height} {'colour' if channels == 3 else 'grey'}"
-        f"{_sizes(pools)}"
+        f"{size_words(sizes) if sizes else ''}"
     ]
     # Train is what a learned arm fits; others fit the outer images too.
     rows = _rows(counts, names)
@@ -36,15 +41,13 @@ def describe_images(pools: Pools, counts: Mapping[str, Sequence[int]]) -> str:
     return "\n".join(lines)
 
 
-def _sizes(pools: Pools) -> str:
-    if not isinstance(pools.labelled.pixels, Unconverted):
-        return ""
-    sizes = pools.labelled.pixels.sizes
+def size_words(sizes: Mapping[tuple[int, int], int]) -> str:
+    """Of (width, height) of files and how many of those that were looked at have it."""
     if len(sizes) == 1:
         return f", from files of {_times(next(iter(sizes)))}"
     smallest, largest = min(sizes, key=min), max(sizes, key=min)
-    (usual, times), looked_at = sizes.most_common(1)[0], sizes.total()
-    often = f", most often {_times(usual)}" if times > looked_at / 4 else ""
+    usual, looked_at = max(sizes, key=sizes.__getitem__), sum(sizes.values())
+    often = f", most often {_times(usual)}" if sizes[usual] > looked_at / 4 else ""
     return f", from files of {_times(smallest)} to {_times(largest)}{often} ({looked_at:,} looked at)"
 
 

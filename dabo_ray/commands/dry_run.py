@@ -45,13 +45,7 @@ def dry_run(study: StudyConfig, pools: Pools, activity: Activity) -> str:
     Raises:
         Diverged: an arm does not survive its first batches.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(study.resources.cpus_per_worker)
-    arms = [(method, trials) for method, trials in _arms(study) if trials]
-    costs = []
-    for number, (method, trials) in enumerate(arms, 1):
-        activity.now(f"measuring {method}, arm {number} of {len(arms)}")
-        costs.append(_cost(study, pools, method, trials, device, activity))
+    costs = measured(study, pools, activity)
     table = make_table({"arm": "left", "trials": "right", "each": "right", "memory": "right"}, map(_cells, costs))
     seconds = sum(cost.trials * cost.seconds for cost in costs)
     hours = gpu_hours(study.resources, seconds)
@@ -61,6 +55,18 @@ def dry_run(study: StudyConfig, pools: Pools, activity: Activity) -> str:
         "measured on one worker here, with the settings of the file; start-up and scoring come on top;\n"
         "of a learned arm every update is counted as one in which its augmenter is learned, so it may take less"
     )
+
+
+def measured(study: StudyConfig, pools: Pools, activity: Activity) -> list[ArmCost]:
+    """What the trials of each arm would take, by a few batches here; arguments and errors as of `dry_run`."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(study.resources.cpus_per_worker)
+    arms = [(method, trials) for method, trials in _arms(study) if trials]
+    costs = []
+    for number, (method, trials) in enumerate(arms, 1):
+        activity.now(f"measuring {method}, arm {number} of {len(arms)}")
+        costs.append(_cost(study, pools, method, trials, device, activity))
+    return costs
 
 
 def _cells(cost: ArmCost) -> tuple[str, ...]:

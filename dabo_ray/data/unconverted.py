@@ -19,6 +19,22 @@ NUM_LOOKED_AT = 256
 """Files whose sizes are read, evenly spaced."""
 
 
+def sizes_of(part: Encoded, decoder: Decoder) -> Counter[tuple[int, int]]:
+    """(width, height) of upright images as they are in their files, of evenly spaced ones of many.
+
+    Raises:
+        DataError: none can be read.
+    """
+    sizes: Counter[tuple[int, int]] = Counter()
+    for place in range(0, len(part), max(1, len(part) // NUM_LOOKED_AT)):
+        # What cannot be read is told of, with all others, when the images are converted.
+        with contextlib.suppress(DataError):
+            sizes[decoder.size_of(part.read(place), part.names[place])] += 1
+    if not sizes:
+        raise DataError(f"none of the images can be read, such as {part.names[0]}; look at data.root")
+    return sizes
+
+
 class Unconverted:
     """Pixels of a part, decoded when they are asked for, and never kept.
 
@@ -27,19 +43,14 @@ class Unconverted:
         decoder: of them.
 
     Raises:
-        DataError: files that are looked at differ in size, and are to be brought to none.
+        DataError: none can be read, or they differ in size and are to be brought to none.
     """
 
     def __init__(self, part: Encoded, decoder: Decoder) -> None:
         self._part = part
         self._decoder = decoder
-        step = max(1, len(part) // NUM_LOOKED_AT)
-        self.sizes: Counter[tuple[int, int]] = Counter()
+        self.sizes = sizes_of(part, decoder)
         """(width, height) of the files that were looked at."""
-        for place in range(0, len(part), step):
-            # What cannot be read is told of, with all others, when the images are converted.
-            with contextlib.suppress(DataError):
-                self.sizes[decoder.size_of(part.read(place), part.names[place])] += 1
         side = decoder.image_size
         if side is None and len(self.sizes) > 1:
             (one, _), (other, _) = self.sizes.most_common(2)
@@ -47,8 +58,6 @@ class Unconverted:
                 f"there are images of {one[0]}x{one[1]} and of {other[0]}x{other[1]} pixels; set data.image_size to "
                 "bring all images to one size"
             )
-        if not self.sizes:
-            raise DataError(f"none of the images can be read, such as {part.names[0]}; look at data.root")
         width, height = (side, side) if side else next(iter(self.sizes))
         self.shape = Size((len(part), 3, height, width))
 
