@@ -21,12 +21,13 @@ IMPORTS: dict[str, set[str]] = {
     "transfer": set(),
     "faults": set(),
     "trials": set(),
-    "models": set(),
-    "config": {"storage"},
+    "importing": set(),
+    "models": {"importing"},
+    "config": {"importing", "storage"},
     "augment": {"seeds", "storage", "transfer"},
     "data": {"augment", "seeds", "storage", "transfer", "workers"},
     "bilevel": {"augment", "data", "seeds", "transfer", "workers"},
-    "assembly": {"augment", "bilevel", "config", "data", "models", "seeds", "trials", "workers"},
+    "assembly": {"augment", "bilevel", "config", "data", "importing", "models", "seeds", "trials", "workers"},
     "analysis": {"augment", "storage", "trials"},
     "reporting": {"analysis", "augment", "config", "storage", "trials"},
     "tracking": {"analysis", "augment", "config", "faults", "storage", "trials"},
@@ -37,7 +38,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "commands": {
         *("analysis", "assembly", "augment", "config", "data", "execution", "planning", "reporting", "storage"),
-        *("faults", "models", "tracking", "trials"),
+        *("faults", "importing", "models", "tracking", "trials"),
     },
     "benchmarks": {
         *("analysis", "assembly", "augment", "bilevel", "config", "data", "execution", "planning", "seeds", "storage"),
@@ -90,6 +91,7 @@ OWNED_BY: dict[str, set[str]] = {
     "PIL": {*EXPORTED, "data", "tracking.mlflow_runs", "benchmarks"},
     "scipy": {"analysis.statistics", "analysis.effects", "data.folders"},
     "sklearn": {"data.sources"},
+    "timm": {"models.given"},
     "torchvision": {*EXPORTED, "augment.fixed_transform", "models.imagenet", "prepare", "benchmarks"},
     "numpy": {*EXPORTED[:2], "analysis", "data", "execution.worker", "reporting", "tracking", "benchmarks"},
     "torch": {

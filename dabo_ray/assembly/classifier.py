@@ -16,8 +16,10 @@ from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd
 from dabo_ray.config.schema import BilevelConfig, ClassifierConfig
 from dabo_ray.data.splits import Pools
+from dabo_ray.models.given import TIMM, imported_network, timm_network
 from dabo_ray.models.imagenet import imagenet_resnet
 from dabo_ray.models.normalize import Normalize
+from dabo_ray.models.pretrained import last_layer, load_pretrained
 from dabo_ray.models.resnet import CifarResNet
 from dabo_ray.models.small_cnn import SmallCnn
 from dabo_ray.models.wide_resnet import WideResNet
@@ -30,25 +32,35 @@ CLASSIFIERS: dict[str, Callable[[ClassifierConfig, tuple[int, int, int], int], n
     "resnet50": lambda config, shape, classes: CifarResNet(shape[0], classes, (3, 4, 6, 3), bottleneck=True),
     "wide_resnet_40_2": lambda config, shape, classes: WideResNet(shape[0], classes, depth=40, widen=2),
     "wide_resnet_28_10": lambda config, shape, classes: WideResNet(shape[0], classes, depth=28, widen=10),
-    "resnet18_imagenet": lambda config, shape, classes: imagenet_resnet(
-        "resnet18", shape[0], classes, Path(config.weights) if config.weights else None
-    ),
-    "resnet50_imagenet": lambda config, shape, classes: imagenet_resnet(
-        "resnet50", shape[0], classes, Path(config.weights) if config.weights else None
-    ),
+    "resnet18_imagenet": lambda config, shape, classes: imagenet_resnet("resnet18", shape[0], classes),
+    "resnet50_imagenet": lambda config, shape, classes: imagenet_resnet("resnet50", shape[0], classes),
 }
 
 
 def make_classifier(config: ClassifierConfig, pools: Pools, seed: int, device: torch.device) -> nn.Module:
-    """The network with its first weights, standardising its inputs by the labelled images."""
+    """The network with its first weights, standardising its inputs by the labelled images.
+
+    Raises:
+        WeightsError: the pretrained weights cannot be read, or are those of another network.
+        ImportedError: a network of the user's own, or of timm, cannot be made.
+    """
     with seeded(derive(seed, "classifier")):
-        network = CLASSIFIERS[config.name](config, pools.labelled.shape, pools.num_classes)
+        network = _network(config, pools.labelled.shape, pools.num_classes)
+    if config.weights:
+        load_pretrained(network, Path(config.weights))
     if config.dropout:
-        # torchvision names the last layer `fc`.
-        last = "fc" if hasattr(network, "fc") else "head"
-        setattr(network, last, nn.Sequential(nn.Dropout(config.dropout), getattr(network, last)))
+        last = last_layer(network)
+        network.set_submodule(last, nn.Sequential(nn.Dropout(config.dropout), network.get_submodule(last)))
     memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     return nn.Sequential(Normalize.of(pools.sample), network).to(device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
+
+
+def _network(config: ClassifierConfig, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    if config.imported:
+        return imported_network(config.imported, config.args, shape, num_classes)
+    if config.name.startswith(TIMM):
+        return timm_network(config.name, config.args, shape, num_classes)
+    return CLASSIFIERS[config.name](config, shape, num_classes)
 
 
 def make_objective(config: ClassifierConfig, pools: Pools, seed: int, device: torch.device) -> Objective:

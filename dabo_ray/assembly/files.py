@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 
 from dabo_ray.assembly.augmentation import BASELINES, make_base, make_baseline
-from dabo_ray.assembly.classifier import make_classifier
+from dabo_ray.assembly.check_network import check_network
+from dabo_ray.assembly.classifier import make_objective
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.splits import Pools
 
@@ -22,12 +23,19 @@ def check_files(study: StudyConfig, pools: Pools) -> None:
         PolicyFileError: the file of a policy cannot be read or holds none.
         AugmenterFileError: the file of an augmenter cannot be read, holds none, or none for this use.
         WeightsError: the pretrained weights cannot be read, or are those of another network.
+        ImportedError: a network of the user's own, or of timm, cannot be made, or augmentation not learned with it.
     """
     for arm in study.arms.values():
         if arm.name in BASELINES:
             make_baseline(arm, pools.num_classes)
     make_base(study.augmenter, pools.num_classes)
-    if study.classifier.weights:
-        # The images only say how to standardise.
-        few = replace(pools, labelled=pools.labelled.take(torch.arange(min(FEW, len(pools.labelled)))))
-        make_classifier(study.classifier, few, study.seed, torch.device("cpu"))
+    config = study.classifier
+    if not (config.weights or config.is_given):
+        return
+    # The images only say how to standardise, and what the network can do with them.
+    few = replace(pools, labelled=pools.labelled.take(torch.arange(min(FEW, len(pools.labelled)))))
+    objective = make_objective(config, few, study.seed, torch.device("cpu"))
+    if config.is_given:
+        workers = 1 if study.resources.workers == "local" else study.resources.workers
+        images = few.sample[: max(1, config.batch_size // workers)].float() / 255
+        check_network(objective, images, few.labelled.labels[: len(images)], pools.num_classes, config.label)

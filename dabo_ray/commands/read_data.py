@@ -13,7 +13,8 @@ from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.class_counts import class_names, part_counts, too_small
 from dabo_ray.data.images import DataError
 from dabo_ray.data.splits import Pools
-from dabo_ray.models.imagenet import WeightsError
+from dabo_ray.importing import ImportedError
+from dabo_ray.models.pretrained import WeightsError
 from dabo_ray.tracking.activity import Activity
 
 
@@ -39,6 +40,6 @@ def read_data(
             print(note, file=sys.stderr)
         activity.now("reading the files that the study names")
         check_files(study, pools)
-    except (DataError, PolicyFileError, AugmenterFileError, WeightsError) as error:
+    except (DataError, PolicyFileError, AugmenterFileError, WeightsError, ImportedError) as error:
         raise ConfigError(str(error)) from None
     return pools, counts

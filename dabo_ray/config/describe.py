@@ -26,7 +26,7 @@ def describe_plan(study: StudyConfig) -> str:
     lines = [
         f"study       {study.study}, seed {study.seed}",
         f"data        {study.data.name}{_data_words(study)}",
-        f"training    {study.classifier.name}, {study.classifier.epochs} epochs, "
+        f"training    {study.classifier.label}, {study.classifier.epochs} epochs, "
         f"batches of {study.classifier.batch_size}; learning rate {_schedule_words(study.classifier)}",
         f"augmenter   {_augmenter_words(study)}; "
         f"inner_steps {study.bilevel.inner_steps or 'by length'}, truncation {study.bilevel.truncation}",

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from dabo_ray.config.schema import Baseline, Section, StudyConfig
 from dabo_ray.config.schema.baselines import ARM, ARMS, PLAIN, BaselineEntry
+from dabo_ray.config.schema.section import TIMM_NAME
 
 Loc = tuple[int | str, ...]
 
@@ -87,7 +88,7 @@ def _in_schema(loc: Loc) -> Loc:
         loc = tuple(part for part in loc if part != PLAIN)
         # The numbers of an interval are one value; baselines and steps are not.
         return loc[:-1] if isinstance(loc[-1], int) and loc[-2] not in ("baselines", "steps", "base") else loc
-    return loc[:2] if loc[0] in ("resources", "augmenter") else loc
+    return loc[:2] if loc[0] in ("resources", "augmenter") or loc[:2] == ("classifier", "name") else loc
 
 
 def _length_of_space(loc: Loc) -> int:
@@ -137,7 +138,7 @@ def _allowed_at(loc: Loc) -> str:
         forms, keys = (SPACE_FORMS, "key paths") if loc[0] == "search" else (TUNE_FORMS, "settings")
         return forms if len(loc) > size else f"a section of {keys}, each with {forms}"
     if section := _section_at(loc):
-        return f"a section with the keys {', '.join(section.model_fields)}"
+        return f"a section with the keys {', '.join(_fields(section))}"
     if isinstance(loc[-1], int):
         return _allowed(get_args(_field_at(loc[:-1]).annotation)[0], ())
     field = _field_at(loc)
@@ -164,6 +165,8 @@ def _allowed(annotation: Any, metadata: Sequence[Any]) -> str:
         return "a pair of numbers, [low, high]"
     if origin is list:
         return f"a list with items from {_allowed(args[0], ())}"
+    if annotation is Any:
+        return "any value"
     limits = {key: getattr(m, key) for m in metadata for key in _LIMITS if hasattr(m, key)}
     words = " and ".join(_LIMITS[key].format(limit) for key, limit in limits.items())
     if limits.keys() == {"ge", "le"}:
@@ -174,7 +177,9 @@ def _allowed(annotation: Any, metadata: Sequence[Any]) -> str:
             text += f", a multiple of {extra.multiple_of}"
         if hasattr(extra, "min_length"):
             text += ", not empty"
-        if getattr(extra, "pattern", None):
+        if getattr(extra, "pattern", None) == TIMM_NAME:
+            text = "'timm/NAME'"
+        elif getattr(extra, "pattern", None):
             text += ": up to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
     return text
 
@@ -182,7 +187,7 @@ def _allowed(annotation: Any, metadata: Sequence[Any]) -> str:
 def _unknown_key(loc: Loc) -> str:
     section = _section_at(loc[:-1])
     assert section
-    known = list(section.model_fields)
+    known = list(_fields(section))
     if not str(loc[-1]):
         return f"a key has no name; write section.key: value with one of the keys {', '.join(known)}"
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)
@@ -196,12 +201,17 @@ def _did_you_mean(near: Sequence[str]) -> str:
 
 
 def _every_key(section: type[Section], prefix: str = "") -> Iterator[str]:
-    for name, field in section.model_fields.items():
+    for name, field in _fields(section).items():
         inner = _section_of(field)
         if inner:
             yield from _every_key(inner, f"{prefix}{name}.")
         else:
             yield prefix + name
+
+
+def _fields(section: type[Section]) -> dict[str, FieldInfo]:
+    """By the keys of the file: `import` is no name that Python allows."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def _section_of(field: FieldInfo) -> type[Section] | None:
@@ -216,7 +226,7 @@ def _section_at(loc: Loc) -> type[Section] | None:
         after = len(loc) - loc[::-1].index(ARM)
         section, loc = (ARMS[str(loc[after])], loc[after + 1 :]) if after < len(loc) else (None, ())
     for part in loc:
-        field = section.model_fields.get(str(part)) if section else None
+        field = _fields(section).get(str(part)) if section else None
         section = _section_of(field) if field else None
     return section
 
@@ -224,7 +234,7 @@ def _section_at(loc: Loc) -> type[Section] | None:
 def _field_at(loc: Loc) -> FieldInfo:
     section = _section_at(loc[:-1])
     assert section, loc
-    return section.model_fields[str(loc[-1])]
+    return _fields(section)[str(loc[-1])]
 
 
 def _value_at(raw: Any, loc: Loc) -> Any:

@@ -15,7 +15,7 @@ from dabo_ray.augment.fast_autoaugment_file import PolicyFileError
 from dabo_ray.augment.frozen import AugmenterFileError
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.splits import Pools
-from dabo_ray.models.imagenet import WeightsError
+from dabo_ray.models.pretrained import WeightsError
 
 StudyMaker = Callable[..., StudyConfig]
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from dabo_ray.models.imagenet import WeightsError, imagenet_resnet
+from dabo_ray.models.imagenet import imagenet_resnet
+from dabo_ray.models.pretrained import WeightsError, load_pretrained
+
+
+def with_weights(name: Any, channels: int, num_classes: int, path: Path) -> nn.Module:
+    network = imagenet_resnet(name, channels, num_classes)
+    load_pretrained(network, path)
+    return network
 
 
 def state(network: nn.Module, **changes: Tensor) -> dict[str, Tensor]:
@@ -27,13 +35,13 @@ def pretrained(tmp_path: Path) -> tuple[nn.Module, Path]:
 def test_weights_are_torchvisions(pretrained: tuple[nn.Module, Path]):
     theirs, path = pretrained
     images = torch.rand(2, 3, 64, 64)
-    ours = imagenet_resnet("resnet18", 3, 1000, path)
+    ours = with_weights("resnet18", 3, 1000, path)
     torch.testing.assert_close(ours.eval()(images), theirs.eval()(images))
 
 
 def test_a_head_for_other_classes_starts_anew(pretrained: tuple[nn.Module, Path]):
     theirs, path = pretrained
-    ours = imagenet_resnet("resnet18", 3, 4, path)
+    ours = with_weights("resnet18", 3, 4, path)
     assert ours.state_dict()["fc.weight"].shape == (4, 512)
     for name, value in theirs.state_dict().items():
         assert name.startswith("fc.") or torch.equal(ours.state_dict()[name], value)
@@ -62,12 +70,12 @@ def test_weights_of_another_network(tmp_path: Path, channels: int, changes: dict
     values = state(torchvision.models.resnet18(num_classes=1000), **changes)
     torch.save({name: value for name, value in values.items() if value is not None}, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=words):
-        imagenet_resnet("resnet18", channels, 1000, tmp_path / "w.pth")
+        with_weights("resnet18", channels, 1000, tmp_path / "w.pth")
 
 
 def test_weights_of_a_deeper_network(pretrained: tuple[nn.Module, Path]):
     with pytest.raises(WeightsError, match=r"another network: .* missing .* of another shape"):
-        imagenet_resnet("resnet50", 3, 1000, pretrained[1])
+        with_weights("resnet50", 3, 1000, pretrained[1])
 
 
 class RunsCode:
@@ -87,20 +95,20 @@ def test_files_that_hold_something_else(tmp_path: Path, monkeypatch, content: ob
     monkeypatch.chdir(tmp_path)
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=words):
-        imagenet_resnet("resnet18", 3, 10, tmp_path / "w.pth")
+        with_weights("resnet18", 3, 10, tmp_path / "w.pth")
     assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path):
     with pytest.raises(WeightsError, match=r"cannot read the weights .*absent.pth: No such file"):
-        imagenet_resnet("resnet18", 3, 10, tmp_path / "absent.pth")
+        with_weights("resnet18", 3, 10, tmp_path / "absent.pth")
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 half an archive"])
 def test_damaged_files(tmp_path: Path, content: bytes):
     (tmp_path / "w.pth").write_bytes(content)
     with pytest.raises(WeightsError, match="is not a file of weights"):
-        imagenet_resnet("resnet18", 3, 10, tmp_path / "w.pth")
+        with_weights("resnet18", 3, 10, tmp_path / "w.pth")
 
 
 def seeded() -> torch.Generator:

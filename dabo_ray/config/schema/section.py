@@ -10,6 +10,9 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 PartOrAll = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+TIMM_NAME = r"^timm/\S+$"
+"""Names of networks of timm."""
+
 Count = Annotated[int, Field(ge=1)]
 
 

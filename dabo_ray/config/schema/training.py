@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from dabo_ray.config.schema.baselines import BaselineEntry, are_hand_made, arm_of, mixes_images, tuned
-from dabo_ray.config.schema.section import Count, Fraction, NotNegative, PartOrAll, Positive, Section
+from dabo_ray.config.schema.section import TIMM_NAME, Count, Fraction, NotNegative, PartOrAll, Positive, Section
+from dabo_ray.importing import NAME
 
 
 class ClassifierConfig(Section):
     """The network that is trained, and its training: SGD as in torch.optim.SGD."""
 
-    name: Literal[
-        "small_cnn",
-        "resnet18",
-        "resnet34",
-        "resnet50",
-        "wide_resnet_40_2",
-        "wide_resnet_28_10",
-        "resnet18_imagenet",
-        "resnet50_imagenet",
-    ] = "small_cnn"
+    name: (
+        Literal[
+            "small_cnn",
+            "resnet18",
+            "resnet34",
+            "resnet50",
+            "wide_resnet_40_2",
+            "wide_resnet_28_10",
+            "resnet18_imagenet",
+            "resnet50_imagenet",
+        ]
+        | Annotated[str, Field(pattern=TIMM_NAME)]
+    ) = "small_cnn"
     """`small_cnn`: three convolutions with group normalisation; `resnet18` to `resnet50` and the wide ones: the CIFAR
-    form, for 32 and 64 pixels; `..._imagenet`: torchvision's, with a 7x7 stem and pooling, for 224 pixels and more."""
+    form, for 32 and 64 pixels; `..._imagenet`: torchvision's, with a 7x7 stem and pooling, for 224 pixels and more;
+    `timm/NAME`: any of timm's, where that is installed."""
+
+    imported: Annotated[str, Field(alias="import")] = ""
+    """A network of your own in place of `name`: `package.module:name` of a function or class. It is called with
+    `num_classes`, with `shape` (channels, height, width) if it has a parameter of that name, and with `args`; it takes
+    images of (B, C, H, W), standardised, and gives (B, num_classes) scores. `--check` tries it with a batch."""
+
+    args: dict[str, Any] = {}
+    """More arguments for `import` or `timm/NAME`, by name."""
 
     weights: str = ""
-    """File with pretrained weights for `resnet18_imagenet` or `resnet50_imagenet`, a state_dict saved by torch.save; a
-    last layer for another number of classes starts anew. Empty: random first weights."""
+    """File with pretrained weights of the network, a state_dict saved by torch.save; a last layer for another number of
+    classes starts anew. Empty: random first weights."""
 
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
     """Channels of the first convolution of `small_cnn`; a multiple of 8."""
@@ -76,6 +90,13 @@ class ClassifierConfig(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network: `bfloat16` is torch's autocast; weights and losses stay float32."""
 
+    @field_validator("imported")
+    @classmethod
+    def _names_an_object(cls, name: str) -> str:
+        if not re.match(NAME, name):
+            raise ValueError(f"got {name!r}; give package.module:name, as in mycode.networks:make")
+        return name
+
     @field_validator("milestones")
     @classmethod
     def _grow(cls, milestones: list[float]) -> list[float]:
@@ -97,11 +118,21 @@ class ClassifierConfig(Section):
             )
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum > 0; set momentum or remove nesterov")
-        if self.weights and not self.name.endswith("_imagenet"):
-            raise ValueError(
-                f"weights are for resnet18_imagenet and resnet50_imagenet; remove them or the name {self.name}"
-            )
+        if self.imported and self.name != fields["name"].default:
+            raise ValueError(f"import and the name {self.name} are two networks; remove one of them")
+        if self.args and not self.is_given:
+            raise ValueError(f"args are for import and timm/NAME; remove them for {self.name}")
         return self
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the network is the user's own, or of timm."""
+        return bool(self.imported) or self.name.startswith("timm/")
+
+    @property
+    def label(self) -> str:
+        """Of the network, for people."""
+        return self.imported or self.name
 
 
 _AFFINE = {"rotation": 1, "scale": 1, "aspect": 1, "shear": 1, "translation": 2}
