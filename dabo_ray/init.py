@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "--images",
         required=True,
         metavar="FOLDER",
-        help="a folder for each class, also below train/ and test/; or a zip of them, or Parquet (*.parquet)",
+        help="a folder for each class, also below train/ and test/; or a zip of them, Parquet, or a CSV of file,label",
     )
     parser.add_argument(
         "--file", type=Path, metavar="FILE", help="the study file to write (default: FOLDER's name and .yaml)"

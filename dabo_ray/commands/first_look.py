@@ -58,7 +58,7 @@ def look(place: str) -> Found:
     Raises:
         DataError: there are none, or none of them can be read.
     """
-    source = "parquet" if place.endswith(".parquet") or _holds_parquet(Path(place)) else "image_folder"
+    source = _source(place)
     published = find(source, place)
     labelled, test = published.parts()
     assert isinstance(labelled, Encoded)
@@ -74,8 +74,11 @@ def look(place: str) -> Found:
     )
 
 
-def _holds_parquet(folder: Path) -> bool:
-    return folder.is_dir() and next(folder.rglob("*.parquet"), None) is not None
+def _source(place: str) -> str:
+    if place.lower().endswith(".csv"):
+        return "csv"
+    holds_parquet = Path(place).is_dir() and next(Path(place).rglob("*.parquet"), None) is not None
+    return "parquet" if place.endswith(".parquet") or holds_parquet else "image_folder"
 
 
 def _weights() -> Path | None:

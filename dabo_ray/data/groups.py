@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from dabo_ray.data.arrow import Cached
+from dabo_ray.data.csv_rows import csv_rows
 from dabo_ray.data.images import DataError, Images
 from dabo_ray.data.published import Encoded, Published
 from dabo_ray.data.wording import listed
@@ -31,8 +31,9 @@ def grouped(found: Cached, published: Published, groups: str, root: str) -> Cach
     Args:
         found: the images; the groups are no part of their cache, so that others need no conversion.
         published: their files.
-        groups: name of a Parquet column; for files by name, a CSV (`*.csv`) of file and group, or a regular expression
-            that is searched in the path below the root and whose one `(...)` is the group.
+        groups: name of a column of Parquet or of the CSV that names the images; for files by name, a CSV (`*.csv`) of
+            file and group, or a regular expression that is searched in the path below the root and whose one `(...)` is
+            the group.
         root: of the data set.
 
     Raises:
@@ -47,6 +48,8 @@ def grouped(found: Cached, published: Published, groups: str, root: str) -> Cach
     names = [name for part in parts for name in part.names]
     if labelled.table is not None:
         every = _of_column(groups, parts, names)
+    elif labelled.columns is not None and not groups.lower().endswith(".csv") and "(" not in groups:
+        every = _of_csv_column(groups, parts, names)
     elif groups.lower().endswith(".csv"):
         of_name = _of_csv(Path(groups), [*dict.fromkeys(names)], root)
         every = [of_name[name] for name in names]
@@ -95,6 +98,22 @@ def _of_column(column: str, parts: Sequence[Encoded], names: Sequence[str]) -> l
     return [group for group in every if group is not None]
 
 
+def _of_csv_column(column: str, parts: Sequence[Encoded], names: Sequence[str]) -> list[Group]:
+    known = parts[0].columns or {}
+    if column.casefold() not in known:
+        raise DataError(
+            f"data.groups: the CSV has no column {column}; beside file, label and split it has "
+            f"{', '.join(known) or 'none'}"
+        )
+    every = [group for part in parts if part.columns for group in part.columns[column.casefold()]]
+    if missing := [name for name, group in zip(names, every, strict=True) if not group]:
+        raise DataError(
+            f"data.groups: the column {column} is empty for {len(missing):,} of {len(names):,} images: "
+            f"{listed(missing)}; fill it in, or take them out"
+        )
+    return [*every]
+
+
 def _of_pattern(pattern: str, names: Sequence[str]) -> list[Group]:
     matches = [re.search(pattern, name) for name in names]
     if missing := [name for name, match in zip(names, matches, strict=True) if not match or not match[1]]:
@@ -139,12 +158,7 @@ def _ways_to_say(names: Sequence[str]) -> Mapping[str, Sequence[str]]:
 
 def _lines(file: Path, columns: tuple[str, str]) -> list[tuple[int, tuple[str, str]]]:
     """Pairs of two columns with the numbers of their lines."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as opened:
-            reader = csv.reader(opened)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read ({error}); it must be a CSV with lines {','.join(columns)}") from None
+    rows = csv_rows(file, columns)
     head = [cell.casefold() for cell in rows[0][1]] if rows else []
     places = [head.index(column) for column in columns] if {*columns} <= {*head} else None
     if places is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,9 @@ class Encoded:
 
     table: Table | None = None
     """Parquet files whose rows are these images."""
+
+    columns: Mapping[str, Sequence[str]] | None = None
+    """Of a CSV: its other columns, with a value for each image."""
 
     def __len__(self) -> int:
         return len(self.labels)

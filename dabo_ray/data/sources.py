@@ -15,6 +15,7 @@ from dabo_ray.data import shards
 from dabo_ray.data.arrow import Cached, cached
 from dabo_ray.data.bach import bach, test_names
 from dabo_ray.data.cifar import cifar10, cifar100
+from dabo_ray.data.csv_files import csv_files
 from dabo_ray.data.decode import Decoder
 from dabo_ray.data.folders import imagenet, tiny_imagenet
 from dabo_ray.data.groups import group_notes, grouped
@@ -40,6 +41,7 @@ LOCAL: dict[str, Callable[[Path], Published]] = {
     "imagenet": imagenet,
     "bach": bach,
     "image_folder": image_folder,
+    "csv": csv_files,
 }
 FORMATS: dict[str, Callable[[str], Published]] = {
     **{name: (lambda root, find=find: find(Path(root))) for name, find in LOCAL.items()},  # type: ignore[misc]

@@ -121,7 +121,11 @@ def test_a_minimal_study_has_no_contradictions():
 @pytest.mark.parametrize(
     ("name", "groups", "words"),
     [
-        ("digits", "(.)", "groups is for tiny_imagenet, imagenet, bach, image_folder, parquet; remove it for digits"),
+        (
+            "digits",
+            "(.)",
+            "groups is for tiny_imagenet, imagenet, bach, image_folder, csv, parquet; remove it for",
+        ),
         ("image_folder", "patient", r"regular expression with one \(\.\.\.\) around what names the group, not 0"),
         ("image_folder", "(p[0-9]+)_(.)", r"one \(\.\.\.\) around what names the group, not 2"),
         ("bach", "(p[0-9+", "which is no regular expression: "),

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from dabo_ray.config.schema.section import Fraction, Section
 
 _WITH_TEST = ("mnist", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet", "imagenet")
-_OF_FILES = ("tiny_imagenet", "imagenet", "bach", "image_folder", "parquet")
+_OF_FILES = ("tiny_imagenet", "imagenet", "bach", "image_folder", "csv", "parquet")
 
 
 class ShiftConfig(Section):
@@ -74,13 +74,15 @@ class DataConfig(Section):
         "imagenet",
         "bach",
         "image_folder",
+        "csv",
         "parquet",
     ]
     """Data set. `digits` comes with scikit-learn and needs no files; `image_folder` is any tree of CLASS/image files,
-    `parquet` any Parquet of encoded images with labels."""
+    `csv` a CSV of `file,label` (and `split`), `parquet` any Parquet of encoded images with labels."""
 
     root: str = "data"
-    """Folder with the data set's published files; for `parquet` also `s3://`, `gs://`."""
+    """Folder with the data set's published files; for `csv` the CSV, from whose folder its files are looked for; for
+    `parquet` also `s3://`, `gs://`."""
 
     cache: str = ""
     """Folder for converted data sets, best on a disk of each node; empty: `dabo_ray` in the user's cache folder
@@ -102,8 +104,8 @@ class DataConfig(Section):
 
     groups: str = ""
     """What stands on one side of every split, such as a patient, a slide or a person; empty: each image by itself. For
-    `parquet` the name of a column. For image files a CSV (`*.csv`) of `file,group`, or a regular expression that is
-    searched in the path below root and whose one `(...)` is the group: `^[^/]+/(p[0-9]+)_` makes `p7` of
+    `parquet` and `csv` the name of a column. For image files a CSV (`*.csv`) of `file,group`, or a regular expression
+    that is searched in the path below root and whose one `(...)` is the group: `^[^/]+/(p[0-9]+)_` makes `p7` of
     `cat/p7_03.png`."""
 
     num_labels: Annotated[int, Field(ge=10)] | None = None
@@ -132,7 +134,8 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _has_a_pattern_with_one_group(self) -> Self:
-        if not self.groups or self.name == "parquet" or self.groups.lower().endswith(".csv"):
+        is_column = self.name == "parquet" or (self.name == "csv" and "(" not in self.groups)
+        if not self.groups or is_column or self.groups.lower().endswith(".csv"):
             return self
         try:
             number = re.compile(self.groups).groups
