@@ -93,7 +93,7 @@ OWNED_BY: dict[str, set[str]] = {
     "sklearn": {"data.sources"},
     "timm": {"models.given"},
     "torchvision": {*EXPORTED, "augment.fixed_transform", "models.imagenet", "prepare", "benchmarks"},
-    "numpy": {*EXPORTED[:2], "analysis", "data", "execution.worker", "reporting", "tracking", "benchmarks"},
+    "numpy": {*EXPORTED[:2], "analysis", "data", "execution.keepsakes", "reporting", "tracking", "benchmarks"},
     "torch": {
         *(
             "augment",

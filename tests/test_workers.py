@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 from torch.multiprocessing.spawn import spawn
-from torch.nn.functional import cross_entropy
 
 from dabo_ray.augment.affine import AffineMatrixAugmenter
 from dabo_ray.augment.augmenter import Augmenter
@@ -26,6 +24,7 @@ from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd
 from dabo_ray.bilevel.step import OuterLossLearner
+from dabo_ray.bilevel.task import classification, segmentation
 from dabo_ray.bilevel.training import Training
 from dabo_ray.bilevel.training_loss import TrainingLossLearner
 from dabo_ray.bilevel.unrolled import unrolled_hypergradient
@@ -34,6 +33,7 @@ from dabo_ray.data.loader import Batches
 from dabo_ray.data.sources import load
 from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.models.unet import UNet
 from dabo_ray.workers import DistributedWorkers, Workers
 
 WORKERS = 2
@@ -46,12 +46,16 @@ class Float64Affine(AffineMatrixAugmenter):
     def draw(self, num_images, generator):
         return tuple(part.double() for part in super().draw(num_images, generator))
 
-    def forward(self, images, noise):
-        return super().forward(images.double(), noise)
+    def carry_out(self, images, decided):
+        return super().carry_out(images.double(), decided)
 
 
-def part(start: int, stop: int) -> Images:
-    return load("digits", Path()).labelled.take(torch.arange(start, stop))
+def part(start: int, stop: int, masks: bool = False) -> Images:
+    digits = load("digits", Path()).labelled
+    if masks:
+        # Ink is a class by itself.
+        digits = replace(digits, masks=(digits.images[:, 0] > 100).to(torch.uint8))
+    return digits.take(torch.arange(start, stop))
 
 
 def training(
@@ -69,6 +73,7 @@ def training(
     direct: bool = False,
     budget: float | None = None,
     base: FixedAugmentation = Identity(),
+    masks: bool = False,
 ) -> Training:
     torch.manual_seed(0)
     small = SmallCnn((1, 8, 8), 10, width=8)
@@ -78,6 +83,8 @@ def training(
     sgd = replace(SGD, clip_norm=clip_norm)
     if batch_norm:
         body = nn.Sequential(nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
+    if masks:
+        body = UNet(1, 2, width=8)
     augmenter = Float64Affine(noise=6, hidden=8).double()
     shared: dict[str, Any] = {
         "inner_steps": 2,
@@ -88,22 +95,21 @@ def training(
     if not direct:
         learner = OuterLossLearner(
             augmenter,
-            Batches(part(200, 250), batch, 1, workers, torch.device("cpu")),
+            Batches(part(200, 250, masks), batch, 1, workers, torch.device("cpu")),
             truncation=truncation,
             engine=engine,
             estimator=Estimator(workers=workers, fraction=0.5, antithetic=augmenter.antithetic) if estimate else None,
             **shared,
         )
+    task = segmentation(2, dice=0.5) if masks else classification(10, label_smoothing)
     return Training(
-        Objective(
-            nn.Sequential(Normalize.of(part(0, 200).images), body).double(),
-            partial(cross_entropy, reduction="sum", label_smoothing=label_smoothing),
-        ),
+        Objective(nn.Sequential(Normalize.of(part(0, 200).images), body).double(), task.criterion),
+        task,
         augmenter if learned else Flip(),
         base=base,
         learner=learner if learned else None,
-        fit=Batches(part(0, 90), batch, 0, workers, torch.device("cpu")),
-        score=part(300, 403),
+        fit=Batches(part(0, 90, masks), batch, 0, workers, torch.device("cpu")),
+        score=part(300, 403, masks),
         part="select",
         schedule=Schedule(epochs=3, lr=0.1),
         sgd=sgd,
@@ -123,11 +129,14 @@ CASES: dict[str, dict[str, Any]] = {
     "K = 3, estimated": {"truncation": 3, "dropout": 0.3, "clip_norm": 0.3, "estimate": True},
     "K = 3, after a base": {"truncation": 3, "estimate": True, "base": FlipCrop()},
     "stn": {"direct": True},
+    "masks": {"truncation": 3, "estimate": True, "base": FlipCrop(), "masks": True},
+    "masks, adversarial": {"direct": True, "budget": 0.2, "masks": True},
+    "masks, flip, uneven": {"batch": 13, "learned": False, "masks": True},
     "adversarial": {"direct": True, "budget": 0.2},
     "flip, uneven": {"truncation": 1, "batch": 13, "learned": False},
     "batch norm": {"truncation": 3, "batch": 16, "batch_norm": True},
 }
-RESUMED = ["K = 3", "K = 3, options", "K = 3, after a base", "stn", "batch norm"]
+RESUMED = ["K = 3", "K = 3, options", "K = 3, after a base", "stn", "batch norm", "masks"]
 WITHOUT_STATISTICS = [name for name in CASES if name != "batch norm"]
 
 

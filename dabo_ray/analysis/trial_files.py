@@ -35,9 +35,8 @@ def read_records(study_dir: Path, results: Sequence[TrialResult]) -> tuple[Recor
     return records, unreadable
 
 
-def read_samples(study_dir: Path, trial_name: str) -> bytes | None:
-    """The picture of a trial, a PNG; None if there is none, or no whole one."""
-    path = StudyFolder(study_dir).trial(trial_name).samples
+def read_picture(path: Path) -> bytes | None:
+    """A picture of a trial, a PNG; None if there is none, or no whole one."""
     content = path.read_bytes() if path.is_file() else b""
     return content if content.startswith(_PNG_SIGNATURE) else None
 

@@ -25,7 +25,7 @@ def check_network(objective: Objective, images: Tensor, labels: Tensor, num_clas
     Args:
         objective: the network in training, with its loss.
         images: (B, C, H, W) in [0, 1], so many as a worker gets of a batch, at most.
-        labels: (B,).
+        labels: (B,), or masks, (B, H, W).
         num_classes: of the data.
         name: of the network, for messages.
 
@@ -44,11 +44,12 @@ def check_network(objective: Objective, images: Tensor, labels: Tensor, num_clas
     masks = Masks(0, Workers(), size) if objective.has_dropout else None
     try:
         scores = objective.scores(weights, images)
-        if not isinstance(scores, Tensor) or scores.shape != (size, num_classes):
+        wanted = (size, num_classes, *labels.shape[1:])
+        if not isinstance(scores, Tensor) or scores.shape != wanted:
             shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
             raise ImportedError(
                 f"{name} gives {shape} for {size} images of {num_classes} classes; it must give "
-                f"({size}, {num_classes}) scores before softmax"
+                f"{wanted} scores before softmax"
             )
         first, again = (objective.loss(weights, images, labels, size, masks) for _ in range(2))
     except ImportedError:

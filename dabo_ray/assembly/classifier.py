@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from dabo_ray.assembly.first_weights import seeded
-from dabo_ray.bilevel.objective import Objective, least_cross_entropy
+from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd
-from dabo_ray.config.schema import BilevelConfig, ClassifierConfig
+from dabo_ray.bilevel.task import Task, classification, segmentation
+from dabo_ray.config.schema import BilevelConfig, ClassifierConfig, StudyConfig
 from dabo_ray.data.splits import Pools
 from dabo_ray.models.given import TIMM, imported_network, timm_network
 from dabo_ray.models.imagenet import imagenet_resnet
@@ -22,6 +21,7 @@ from dabo_ray.models.normalize import Normalize
 from dabo_ray.models.pretrained import last_layer, load_pretrained
 from dabo_ray.models.resnet import CifarResNet
 from dabo_ray.models.small_cnn import SmallCnn
+from dabo_ray.models.unet import UNet
 from dabo_ray.models.wide_resnet import WideResNet
 from dabo_ray.seeds import derive
 
@@ -34,6 +34,7 @@ CLASSIFIERS: dict[str, Callable[[ClassifierConfig, tuple[int, int, int], int], n
     "wide_resnet_28_10": lambda config, shape, classes: WideResNet(shape[0], classes, depth=28, widen=10),
     "resnet18_imagenet": lambda config, shape, classes: imagenet_resnet("resnet18", shape[0], classes),
     "resnet50_imagenet": lambda config, shape, classes: imagenet_resnet("resnet50", shape[0], classes),
+    "unet": lambda config, shape, classes: UNet(shape[0], classes, config.width),
 }
 
 
@@ -63,12 +64,19 @@ def _network(config: ClassifierConfig, shape: tuple[int, int, int], num_classes:
     return CLASSIFIERS[config.name](config, shape, num_classes)
 
 
-def make_objective(config: ClassifierConfig, pools: Pools, seed: int, device: torch.device) -> Objective:
+def make_task(study: StudyConfig, num_classes: int) -> Task:
+    """What is asked of the classifier."""
+    if study.task == "segmentation":
+        return segmentation(num_classes, study.classifier.dice)
+    return classification(num_classes, study.classifier.label_smoothing)
+
+
+def make_objective(config: ClassifierConfig, task: Task, pools: Pools, seed: int, device: torch.device) -> Objective:
     """The classifier with its loss."""
     return Objective(
         make_classifier(config, pools, seed, device),
-        partial(cross_entropy, reduction="sum", label_smoothing=config.label_smoothing),
-        least=partial(least_cross_entropy, num_classes=pools.num_classes, label_smoothing=config.label_smoothing),
+        task.criterion,
+        least=task.least,
         bfloat16=config.precision == "bfloat16",
     )
 

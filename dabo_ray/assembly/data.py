@@ -54,6 +54,7 @@ def reading(data: DataConfig, progress: Progress = silent, *, convert: bool = Tr
         fold=data.fold,
         groups=data.groups,
         intensity_range=data.intensity_range,
+        ignore_index=data.ignore_index,
         convert=convert,
         progress=progress,
     )

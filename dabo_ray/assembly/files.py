@@ -8,7 +8,7 @@ import torch
 
 from dabo_ray.assembly.augmentation import BASELINES, make_base, make_baseline
 from dabo_ray.assembly.check_network import check_network
-from dabo_ray.assembly.classifier import make_objective
+from dabo_ray.assembly.classifier import make_objective, make_task
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.data.splits import Pools
 
@@ -34,8 +34,10 @@ def check_files(study: StudyConfig, pools: Pools) -> None:
         return
     # The images only say how to standardise, and what the network can do with them.
     few = replace(pools, labelled=pools.labelled.take(torch.arange(min(FEW, len(pools.labelled)))))
-    objective = make_objective(config, few, study.seed, torch.device("cpu"))
+    task = make_task(study, pools.num_classes)
+    objective = make_objective(config, task, few, study.seed, torch.device("cpu"))
     if config.is_given:
         workers = 1 if study.resources.workers == "local" else study.resources.workers
         images = few.sample[: max(1, config.batch_size // workers)].float() / 255
-        check_network(objective, images, few.labelled.labels[: len(images)], pools.num_classes, config.label)
+        labels = few.labelled.targets(torch.arange(len(images)))
+        check_network(objective, images, labels, pools.num_classes, config.label)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from dabo_ray.assembly.augmentation import make_augmentation, make_base
-from dabo_ray.assembly.classifier import make_objective, make_schedule, make_sgd
+from dabo_ray.assembly.classifier import make_objective, make_schedule, make_sgd, make_task
 from dabo_ray.assembly.data import make_data
 from dabo_ray.assembly.learner import make_learner
 from dabo_ray.augment.augmenter import Augmenter
@@ -40,8 +40,10 @@ def make_training(
     learner = None
     if isinstance(augmentation, Augmenter):
         learner = make_learner(study, trial, augmentation, data, workers)
+    task = make_task(study, pools.num_classes)
     return Training(
-        make_objective(study.classifier, pools, trial.seed, device),
+        make_objective(study.classifier, task, pools, trial.seed, device),
+        task,
         augmentation,
         base=make_base(study.augmenter, pools.num_classes).to(device),
         learner=learner,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.autoaugment_operations import OPERATIONS, apply_chain, look_up
+from dabo_ray.augment.autoaugment_operations import OPERATIONS, apply_chain, look_up, warped_masks
 from dabo_ray.augment.fixed import Params, Uint8Augmentation
+from dabo_ray.augment.masks import are_masks
 from dabo_ray.augment.randaugment import autoaugment_space
 
 LEVELS = 10
@@ -134,7 +135,15 @@ class AutoAugment(Uint8Augmentation):
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Run each image's sub-policy."""
+        return apply_chain(images, *self._chain(images, params))
+
+    def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
+        """Labels as they are, masks moved."""
+        return warped_masks(labels, *self._chain(images, params)) if are_masks(labels) else labels
+
+    def _chain(self, images: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+        """Operations and magnitudes, see `apply_chain`."""
         chosen, used, negative = params
         operations = torch.where(used, self.operations[chosen], OPERATIONS.index("Identity"))
         space = autoaugment_space(LEVELS, *images.shape[-2:])
-        return apply_chain(images, *look_up(space, operations, self.levels[chosen], negative))
+        return look_up(space, operations, self.levels[chosen], negative)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dabo_ray.augment import eight_bit
 from dabo_ray.augment import functional as F
+from dabo_ray.augment.masks import moved_masks
 from dabo_ray.transfer import sent_as
 
 Space = Mapping[str, tuple[Tensor, bool]]
@@ -78,6 +79,19 @@ def apply_each(levels: Tensor, operations: Tensor, magnitudes: Tensor, *, biline
     for rows, changed in _changed(levels, operations, magnitudes, bilinear=bilinear, kept=False):
         F.put(output, rows, to_bytes(changed))
     return output
+
+
+def warped_masks(masks: Tensor, operations: Tensor, magnitudes: Tensor) -> Tensor:
+    """(B, H, W) masks after those operations of a chain that move pixels; arguments as of `apply_chain`."""
+    is_warp = torch.isin(operations, torch.tensor([OPERATIONS.index(name) for name in _WARPS]))
+    operations = operations.where(is_warp, OPERATIONS.index("Identity"))
+
+    def move(levels: Tensor) -> Tensor:
+        for step in zip(operations.unbind(1), magnitudes.unbind(1), strict=True):
+            levels = apply_each(levels, *step, bilinear=False)
+        return levels
+
+    return moved_masks(masks, move)
 
 
 def as_levels(images: Tensor) -> Tensor:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.autoaugment_operations import OPERATIONS, apply_chain
+from dabo_ray.augment.autoaugment_operations import OPERATIONS, apply_chain, warped_masks
 from dabo_ray.augment.erasing import inside
 from dabo_ray.augment.fixed import Params, Uint8Augmentation
+from dabo_ray.augment.masks import are_masks
 from dabo_ray.transfer import sent_as
 
 SubPolicy = Sequence[tuple[str, float, float]]
@@ -103,20 +104,37 @@ class FastAutoAugment(Uint8Augmentation):
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Run each image's sub-policy."""
-        chosen, used, negative, centres = params
+        centres = params[-1]
+        codes, values, cuts = self._chosen(images, params)
+        operations, magnitudes = _chain(codes, values)
+        for step in range(codes.shape[1]):
+            images = apply_chain(images, operations[:, step, None], magnitudes[:, step, None])
+            if cuts[:, step].any():
+                images = _cut_out(images, values[:, step], centres[:, step], cuts[:, step])
+        return images
+
+    def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
+        """Labels as they are, masks moved."""
+        if not are_masks(labels):
+            return labels
+        codes, values, _ = self._chosen(images, params)
+        return warped_masks(labels, *_chain(codes, values))
+
+    def _chosen(self, images: Tensor, params: Params) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, N) operations, their values, and which of them are cutouts."""
+        chosen, used, negative, _ = params
         codes = self.codes[chosen].where(used, _CODES["Identity"])
         height, width = images.shape[-2:]
         side = torch.where(codes == _CODES["TranslateY"], height, width)
         values = self.values[chosen] * torch.where(self.of_side[chosen], side, 1)
         values = torch.where(negative & self.signed[chosen], -values, values)
         cuts = (codes == _CODES["Cutout"]) & ~(self.of_side[chosen] & (values <= 0))
-        operations = codes.masked_fill(codes == _CODES["Cutout"], _CODES["Identity"])
-        magnitudes = _as_torchvision(values, codes)
-        for step in range(codes.shape[1]):
-            images = apply_chain(images, operations[:, step, None], magnitudes[:, step, None])
-            if cuts[:, step].any():
-                images = _cut_out(images, values[:, step], centres[:, step], cuts[:, step])
-        return images
+        return codes, values, cuts
+
+
+def _chain(codes: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Operations and magnitudes, see `apply_chain`; cutouts left out."""
+    return codes.masked_fill(codes == _CODES["Cutout"], _CODES["Identity"]), _as_torchvision(values, codes)
 
 
 def _as_torchvision(values: Tensor, codes: Tensor) -> Tensor:

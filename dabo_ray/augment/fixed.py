@@ -66,12 +66,13 @@ class FixedAugmentation(ABC):
         """What the classifier is to say of the transformed images.
 
         Args:
-            labels: (B,) int64, or (B, num_classes) shares of the classes.
+            labels: (B,) int64, (B, num_classes) shares of the classes, or (B, H, W) masks, see `masks`.
             images: as they were given to `apply` or `apply_uint8`.
             params: as they were given with them.
 
         Returns:
-            The labels themselves, or (B, num_classes) shares where images are mixed with others.
+            The labels themselves; masks that are moved with the images, by the nearest pixel; or (B, num_classes)
+            shares where images are mixed with others.
         """
         return labels
 

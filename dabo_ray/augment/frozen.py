@@ -11,6 +11,8 @@ from torch import Tensor
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.export import load_augmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Params
+from dabo_ray.augment.functional import nearest
+from dabo_ray.augment.masks import are_masks, moved_masks
 from dabo_ray.transfer import sent
 
 
@@ -48,6 +50,14 @@ class FrozenAugmenter(FixedAugmentation):
     def context(self, images: Tensor, labels: Tensor | None) -> Params:
         """What the augmenter's distribution depends on, see `Augmenter.context`."""
         return self.augmenter.context(images, labels)
+
+    def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
+        """Labels as they are, masks moved; `params` as for `apply`."""
+        if not are_masks(labels):
+            return labels
+        draws, *context = sent(params, images.device)
+        maps = self.augmenter.maps(self.augmenter.decide(draws, *context))
+        return moved_masks(labels, lambda levels: nearest(levels, maps))
 
     def apply(self, images: Tensor, params: Params) -> Tensor:
         """The augmenter's transformations; `params` are what was drawn and, where there is one, the context."""

@@ -53,8 +53,13 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
 
 def nearest(images: Tensor, maps: Tensor) -> Tensor:
     """As `warp`, but each pixel is that nearest to where it is read: no new values, and images of any type."""
+    return affine_nearest(images, theta_on_sides(maps, *images.shape[-2:]))
+
+
+def affine_nearest(images: Tensor, theta: Tensor) -> Tensor:
+    """As `affine_warp`, but each pixel is that nearest to where it is read."""
     height, width = images.shape[-2:]
-    along_x, along_y, offset = _sampling_terms(theta_on_sides(maps, height, width), *_centres(images, maps))
+    along_x, along_y, offset = _sampling_terms(theta, *_centres(images, theta))
     places = ((along_x + along_y).add_(offset) + 1) / 2
     column, row = (places[:, 0] * width - 0.5).round().long(), (places[:, 1] * height - 0.5).round().long()
     outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)

@@ -8,10 +8,19 @@ from torch.nn.functional import pad
 
 from dabo_ray.augment import functional as F
 from dabo_ray.augment.fixed import AnyDtypeAugmentation, FixedAugmentation, Params, check_batch
+from dabo_ray.augment.masks import are_masks, moved_masks
 from dabo_ray.transfer import sent_as
 
 
-class Flip(AnyDtypeAugmentation):
+class _Moving(AnyDtypeAugmentation):
+    """Moves masks as it moves images."""
+
+    def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
+        """Labels as they are, masks moved."""
+        return moved_masks(labels, lambda levels: self.transform(levels, params)) if are_masks(labels) else labels
+
+
+class Flip(_Moving):
     """Mirror every second image, on average: left to right, or upside down.
 
     Args:
@@ -38,7 +47,7 @@ class Flip(AnyDtypeAugmentation):
         return output
 
 
-class Crop(AnyDtypeAugmentation):
+class Crop(_Moving):
     """Pad with zeros and crop to the old size at random.
 
     Args:
@@ -81,7 +90,7 @@ class Crop(AnyDtypeAugmentation):
         return chosen.as_strided(images.shape, (length, of_channel, of_row, 1)).contiguous()
 
 
-class FlipCrop(AnyDtypeAugmentation):
+class FlipCrop(_Moving):
     """The CIFAR recipe (He et al. 2016, section 4.2): `Crop`, whose `padding` it takes, then `Flip`.
 
     >>> FlipCrop()(torch.ones(2, 3, 32, 32), torch.Generator().manual_seed(0)).shape
@@ -140,10 +149,19 @@ class RandomAffine(FixedAugmentation):
     def apply(self, images: Tensor, params: Params) -> Tensor:
         """Warp each image."""
         check_batch(images, params)
+        return F.affine_warp(images, sent_as(self._theta(images, params), images)).clamp(0, 1)
+
+    def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
+        """Labels as they are, masks moved."""
+        if not are_masks(labels):
+            return labels
+        theta = sent_as(self._theta(images, params), images, torch.float32)
+        return moved_masks(labels, lambda levels: F.affine_nearest(levels, theta))
+
+    def _theta(self, images: Tensor, params: Params) -> Tensor:
         angles, shifts, scales = params
         height, width = images.shape[-2:]
         matrix = F.rotation_matrix(angles)[:, :, :2] / scales[:, None, None]
         # out(p) = image(matrix (p - shift)), in pixels about the centre.
         offset = -matrix @ (shifts * torch.tensor([width, height]))[:, :, None]
-        theta = F.theta_of(torch.cat((matrix, offset), dim=2), height, width)
-        return F.affine_warp(images, sent_as(theta, images)).clamp(0, 1)
+        return F.theta_of(torch.cat((matrix, offset), dim=2), height, width)

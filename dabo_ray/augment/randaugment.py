@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.autoaugment_operations import OPERATIONS, Space, apply_chain, look_up
+from dabo_ray.augment.autoaugment_operations import OPERATIONS, Space, apply_chain, look_up, warped_masks
 from dabo_ray.augment.fixed import Params, Uint8Augmentation
+from dabo_ray.augment.masks import are_masks
 
 BINS = 31
 """Magnitudes from none to the strongest."""
@@ -79,8 +80,17 @@ class TrivialAugmentWide(Uint8Augmentation):
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Run each image's operation."""
+        return apply_chain(images, *self._chain(images, params))
+
+    def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
+        """Labels as they are, masks moved."""
+        return warped_masks(labels, *self._chain(images, params)) if are_masks(labels) else labels
+
+    def _chain(self, images: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+        """Operations and magnitudes, see `apply_chain`."""
+        del images
         operations, magnitudes = params
-        return apply_chain(images, operations[:, None], magnitudes[:, None])
+        return operations[:, None], magnitudes[:, None]
 
 
 class RandAugment(Uint8Augmentation):
@@ -115,7 +125,15 @@ class RandAugment(Uint8Augmentation):
 
     def transform(self, images: Tensor, params: Params) -> Tensor:
         """Run each image's operations."""
+        return apply_chain(images, *self._chain(images, params))
+
+    def targets(self, labels: Tensor, images: Tensor, params: Params) -> Tensor:
+        """Labels as they are, masks moved."""
+        return warped_masks(labels, *self._chain(images, params)) if are_masks(labels) else labels
+
+    def _chain(self, images: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+        """Operations and magnitudes, see `apply_chain`."""
         operations, negative = params
         bins = torch.full_like(operations, self.magnitude)
         space = autoaugment_space(BINS, *images.shape[-2:])
-        return apply_chain(images, *look_up(space, operations, bins, negative))
+        return look_up(space, operations, bins, negative)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dabo_ray.augment.functional import to_unit
+from dabo_ray.augment.masks import IGNORED
 
 
 def check_options(
@@ -19,6 +20,7 @@ def check_options(
     differentiate: str,
     mixed_batch_fraction: float,
     clip_norm: float | None,
+    mask_classes: int | None,
 ) -> None:
     """Options of a `BilevelStep`, which has what each means.
 
@@ -38,6 +40,33 @@ def check_options(
         raise ValueError(f"mixed_batch_fraction must be in (0, 1], got {mixed_batch_fraction}")
     if clip_norm is not None and clip_norm <= 0:
         raise ValueError(f"clip_norm must be over 0, got {clip_norm}; None: no limit")
+    if mask_classes is not None and not 2 <= mask_classes < IGNORED:
+        raise ValueError(f"mask_classes must be at least 2 and under {IGNORED}, got {mask_classes}; None: no masks")
+
+
+def check_masks(images: Tensor, labels: Tensor, mask_classes: int | None) -> None:
+    """Whether labels fit to what the loss is told of them.
+
+    Args:
+        images: (B, C, H, W).
+        labels: of the images, or of their pixels.
+        mask_classes: classes of the pixels; None: labels are of whole images.
+
+    Raises:
+        ValueError: labels are masks and there should be none, or the other way round, or masks of another size.
+    """
+    if mask_classes is None:
+        if labels.ndim == 3 and labels.shape[1:] == images.shape[2:]:
+            raise ValueError(
+                f"got labels of shape {tuple(labels.shape)}, a class for each pixel; give mask_classes, so that they "
+                "are moved with the images"
+            )
+        return
+    if labels.shape != (len(images), *images.shape[2:]) or labels.is_floating_point():
+        raise ValueError(
+            f"got labels of shape {tuple(labels.shape)} and {labels.dtype} for images of shape {tuple(images.shape)}; "
+            f"with mask_classes give a whole number under {mask_classes}, or 255, for each pixel"
+        )
 
 
 def checked_images(images: Tensor, labels: Tensor, *, look: bool) -> Tensor:

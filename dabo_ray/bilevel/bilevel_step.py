@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from dabo_ray.augment.augmenter import Augmenter
-from dabo_ray.bilevel.arguments import check_options, checked_images
+from dabo_ray.augment.masks import are_masks
+from dabo_ray.augment.with_masks import augmented_by, class_planes
+from dabo_ray.bilevel.arguments import check_masks, check_options, checked_images
 from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.estimator import Estimator
 from dabo_ray.bilevel.graphs import make_updates
@@ -62,6 +63,9 @@ class BilevelStep:
         truncation: latest classifier steps that the hypergradient flows through (K), >= 1. Each costs another pass that
             is differentiated twice.
         loss: (what the model gives, labels) -> mean over the images, a scalar.
+        mask_classes: for segmentation, the classes of pixels: labels are (B, H, W) masks of them, 255 where a pixel is
+            ignored. They are moved with the images, and the loss takes (B, mask_classes, H, W) shares of the classes
+            in each pixel, which sum to less than 1 where it is ignored or came from outside; cross entropy does.
         augmenter_optimizer: of the augmenter's weights; None: `ShrunkAdam.for_augmenter`, whose learning rate is
             annealed to zero if `total_steps` is known.
         total_steps: classifier steps of the whole training; None: unknown.
@@ -104,6 +108,7 @@ class BilevelStep:
         inner_steps: int = 1,
         truncation: int = 1,
         loss: Callable[[Any, Tensor], Tensor] = cross_entropy,
+        mask_classes: int | None = None,
         augmenter_optimizer: torch.optim.Optimizer | None = None,
         total_steps: int | None = None,
         warmup_steps: int | None = None,
@@ -124,6 +129,7 @@ class BilevelStep:
             differentiate,
             mixed_batch_fraction,
             clip_norm,
+            mask_classes,
         )
         self.model = model
         self.augmenter = augmenter
@@ -131,6 +137,7 @@ class BilevelStep:
         """Classifier steps so far."""
         self._late = None if total_steps is None else math.ceil(total_steps / 2)
         self._loss = loss
+        self._mask_classes = mask_classes
         self._seed = seed
         self._sgd = TorchSgd(model, optimizer, clip_norm, differentiate)
         self._device, self._dtype = self._sgd.parameters[0].device, self._sgd.parameters[0].dtype
@@ -228,6 +235,7 @@ class BilevelStep:
     def _batch(self, images: Tensor, labels: Tensor) -> Batch:
         # Looking at the values waits for the device: once.
         images = checked_images(images.to(self._device, non_blocking=True), labels, look=self.steps == 0)
+        check_masks(images, labels, self._mask_classes)
         return Batch(images.to(self._dtype), labels.to(self._device, non_blocking=True), len(images))
 
     def _inner_step(self, batch: Batch) -> InnerStep:
@@ -246,10 +254,12 @@ class BilevelStep:
             masks=Masks(derive(self._seed, "dropout", self.steps), Workers(), batch.size) if has_dropout else None,
         )
 
-    def _augment(self, theta: Tensors, images: Tensor, params: tuple[Tensor, ...]) -> Tensor:
-        names = [name for name, _ in self.augmenter.named_parameters()]
-        augmented: Tensor = functional_call(self.augmenter, dict(zip(names, theta, strict=True)), (images, *params))
-        return augmented
+    def _augment(
+        self, theta: Tensors, images: Tensor, labels: Tensor, params: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        return augmented_by(self.augmenter, theta, images, labels, params, num_classes=self._mask_classes)
 
     def _criterion(self, scores: Tensor, labels: Tensor) -> Tensor:
+        if self._mask_classes is not None and are_masks(labels):
+            labels = class_planes(labels, self._mask_classes, scores)
         return self._loss(scores, labels) * len(labels)

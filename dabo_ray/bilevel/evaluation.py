@@ -21,7 +21,7 @@ LARGE_SIDE = 64
 
 
 @torch.no_grad()
-def scores(objective: Objective, weights: Tensors, images: Images, workers: Workers) -> dict[str, float]:
+def classification_scores(objective: Objective, weights: Tensors, images: Images, workers: Workers) -> dict[str, float]:
     """How well images are classified; every worker judges its shard, and all must take part.
 
     Patches (`images.wholes`) each vote for a class of their image, and the sum of their probabilities decides a tie.
@@ -46,7 +46,7 @@ def scores(objective: Objective, weights: Tensors, images: Images, workers: Work
 def _of_images(objective: Objective, weights: Tensors, images: Images, workers: Workers) -> Tensor:
     """(classes, classes) images by their class, and by the one with the highest score."""
     confusion = None
-    for places, found in _judged(objective, weights, images, workers):
+    for places, found in judged(objective, weights, images, workers):
         confusion = _counted(confusion, images.labels[places].to(found.device), found)
     assert confusion is not None
     (confusion,) = workers.sum([confusion])
@@ -57,7 +57,7 @@ def _of_wholes(objective: Objective, weights: Tensors, images: Images, workers: 
     """The same of the images that patches are parts of."""
     assert images.wholes is not None
     votes = None
-    for places, found in _judged(objective, weights, images, workers):
+    for places, found in judged(objective, weights, images, workers):
         if votes is None:
             votes = found.new_zeros(int(images.wholes.max()) + 1, found.shape[1])
         # All probabilities of an image together weigh less than one vote.
@@ -69,9 +69,7 @@ def _of_wholes(objective: Objective, weights: Tensors, images: Images, workers: 
     return _counted(None, images.labels[firsts].to(votes.device), votes[images.wholes[firsts].to(votes.device)])
 
 
-def _judged(
-    objective: Objective, weights: Tensors, images: Images, workers: Workers
-) -> Iterator[tuple[Tensor, Tensor]]:
+def judged(objective: Objective, weights: Tensors, images: Images, workers: Workers) -> Iterator[tuple[Tensor, Tensor]]:
     """Places of this worker's images, batch by batch, and their class scores, on the device."""
     _, height, width = images.shape
     batch_size = max(1, BATCH * LARGE_SIDE**2 // max(LARGE_SIDE**2, height * width))

@@ -33,7 +33,7 @@ class InnerStep:
     """(B, C, H, W) in [0, 1], as a learned augmenter is given them, or as the classifier sees them without one."""
 
     labels: Tensor
-    """(B,) classes, or (B, num_classes) their shares where images are mixed."""
+    """(B,) classes, (B, num_classes) their shares where images are mixed, or (B, H, W) masks."""
 
     params: tuple[Tensor, ...]
     """Random numbers of the augmenter and what else its distribution depends on, one row per image."""
@@ -51,8 +51,9 @@ class InnerStep:
     """g before it was clipped, over all workers; only where `Sgd.derives_by_gradient`, empty otherwise."""
 
 
-Augment = Callable[[Tensors, Tensor, tuple[Tensor, ...]], Tensor]
-"""(theta, images, params) -> augmented images; the images themselves where no augmenter is learned."""
+Augment = Callable[[Tensors, Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, Tensor]]
+"""(theta, images, labels, params) -> augmented images, and labels, which only masks among them are moved with; both as
+they are where no augmenter is learned."""
 
 Loss = Callable[[Tensors, Tensor, Tensor, int, Masks | None], Tensor]
 """(weights, augmented images, labels, size, masks of dropout) -> this worker's part of the mean loss, a scalar."""
@@ -69,13 +70,14 @@ class InnerProblem:
 
 @dataclass(frozen=True)
 class InnerGradient:
-    """g with the graph that leads from it to the augmented images and, through them, to theta."""
+    """g with the graph that leads from it to what was augmented and, through that, to theta."""
 
     grads: Tensors
-    augmented: Tensor
-    """The augmented images as the classifier saw them: a leaf, so that only what lies between it and g is repeated."""
+    augmented: Tensors
+    """The augmented images, and masks if there are some, as the loss saw them: leaves, so that only what lies between
+    them and g is repeated."""
 
-    produced: Tensor
+    produced: Tensors
     """The same values with the graph to theta."""
 
 
@@ -94,19 +96,31 @@ def inner_gradient(
         loss: in place of the problem's loss, for the real pass that moves running statistics.
         in_weights: whether the gradient's derivative with respect to the weights is wanted too.
     """
-    produced = problem.augment(step.theta, step.images, step.params)
-    augmented = produced.detach().requires_grad_()
+    seen, augmented, produced = augmented_apart(problem, step)
     with differentiated_twice(in_weights=in_weights):
-        value = (loss or problem.loss)(step.weights, augmented, step.labels, step.size, step.masks)
+        value = (loss or problem.loss)(step.weights, *seen, step.size, step.masks)
     grads = torch.autograd.grad(value, step.weights, create_graph=True)
     return value.detach(), InnerGradient(list(grads), augmented, produced)
+
+
+def augmented_apart(problem: InnerProblem, step: InnerStep) -> tuple[tuple[Tensor, Tensor], Tensors, Tensors]:
+    """Images and labels of a step for the loss, apart from the graph that leads from them to theta.
+
+    Returns:
+        Both of them; those which are leaves that require a gradient, since they depend on theta; and the same values
+        with the graph.
+    """
+    images, labels = problem.augment(step.theta, step.images, step.labels, step.params)
+    produced = [part for part in (images, labels) if part.requires_grad]
+    seen = tuple(part.detach().requires_grad_(part.requires_grad) for part in (images, labels))
+    return (seen[0], seen[1]), [part for part in seen if part.requires_grad], produced
 
 
 def plain_gradient(problem: InnerProblem, step: InnerStep, loss: Loss | None = None) -> tuple[Tensor, Tensors]:
     """As `inner_gradient`, without a graph."""
     with torch.no_grad():
-        augmented = problem.augment(step.theta, step.images, step.params)
-    value = (loss or problem.loss)(step.weights, augmented, step.labels, step.size, step.masks)
+        images, labels = problem.augment(step.theta, step.images, step.labels, step.params)
+    value = (loss or problem.loss)(step.weights, images, labels, step.size, step.masks)
     return value.detach(), list(torch.autograd.grad(value, step.weights))
 
 
@@ -171,9 +185,10 @@ def adjoint_hypergradient(
             gradient = inner_gradient(problem, stand_in, in_weights=not is_oldest)[1]
         of_d, of_velocity = step.sgd.step_adjoint(adjoint, velocity_adjoint)
         u = step.sgd.scaled_adjoint(step.grads, of_d) if step.sgd.derives_by_gradient else of_d
-        wanted = [gradient.augmented] if is_oldest else [gradient.augmented, *step.weights]
-        image_product, *weight_products = torch.autograd.grad(gradient.grads, wanted, u)
-        of_theta = list(torch.autograd.grad(gradient.produced, step.theta, image_product))
+        wanted = gradient.augmented if is_oldest else [*gradient.augmented, *step.weights]
+        products = torch.autograd.grad(gradient.grads, wanted, u)
+        of_augmented, weight_products = products[: len(gradient.augmented)], products[len(gradient.augmented) :]
+        of_theta = list(torch.autograd.grad(gradient.produced, step.theta, of_augmented))
         total = list(torch._foreach_add(total, of_theta)) if total else of_theta
         if is_oldest:
             break

@@ -6,11 +6,11 @@ import math
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Params
 from dabo_ray.augment.frozen import FrozenAugmenter
+from dabo_ray.augment.with_masks import augmented_by
 from dabo_ray.bilevel.dropout import Masks
 from dabo_ray.bilevel.hypergradient import InnerStep
 from dabo_ray.bilevel.schedule import Schedule
@@ -33,7 +33,8 @@ class Inputs:
         schedule: epochs and learning rates.
         sgd: the update rule, at any learning rate.
         seed: of the random numbers.
-        has_dropout: whether the classifier needs masks.
+        has_dropout: whether the classifier drops features, which needs random numbers.
+        mask_classes: classes of pixels, where labels are masks; None: labels are of whole images.
         device: where the classifier is.
     """
 
@@ -47,6 +48,7 @@ class Inputs:
         sgd: Sgd,
         seed: int,
         has_dropout: bool,
+        mask_classes: int | None = None,
         device: torch.device,
     ) -> None:
         self.fit = fit
@@ -56,6 +58,7 @@ class Inputs:
         self.sgd = sgd
         self.seed = seed
         self.has_dropout = has_dropout
+        self.mask_classes = mask_classes
         self.device = device
 
     def step(self, number: int, weights: Tensors, theta: Tensors) -> InnerStep:
@@ -78,13 +81,11 @@ class Inputs:
         """Learning rate of the classifier's update of this number."""
         return self.schedule.lr_at(number, len(self.fit))
 
-    def augment(self, theta: Tensors, images: Tensor, params: Params) -> Tensor:
-        """The images that the classifier sees, of those of an update."""
+    def augment(self, theta: Tensors, images: Tensor, labels: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+        """The images that the classifier sees, of those of an update, and what it is to say of them."""
         if not isinstance(self.augmentation, Augmenter):
-            return images
-        names = [name for name, _ in self.augmentation.named_parameters()]
-        augmented: Tensor = functional_call(self.augmentation, dict(zip(names, theta, strict=True)), (images, *params))
-        return augmented
+            return images, labels
+        return augmented_by(self.augmentation, theta, images, labels, params, num_classes=self.mask_classes)
 
     def spread(self, augmenter: Augmenter) -> dict[str, float]:
         """The augmenter's distribution, from the same draws every time so that epochs can be compared."""
@@ -93,7 +94,7 @@ class Inputs:
         if augmenter.conditioning != "none":
             batch = self.fit[0]
             rows = torch.arange(SPREAD_SAMPLES, device=self.device) % len(batch.labels)
-            context = augmenter.context(self._under_base(0, batch.images, batch.size), batch.labels)
+            context = augmenter.context(*self._under_base(0, batch))
             params += [part[rows] for part in context]
         described = augmenter.spread(*params)
         return {name: value for name, value in described.items() if math.isfinite(value)}
@@ -105,15 +106,16 @@ class Inputs:
             # What is made by hand takes the bytes as they are.
             images = self.augmentation.apply_uint8(batch.images, params)
             return images, self.augmentation.targets(batch.labels, batch.images, params), ()
-        images = self._under_base(number, batch.images, batch.size)
-        params = (*sent(params, self.device), *self.augmentation.context(images, batch.labels))
+        images, labels = self._under_base(number, batch)
+        params = (*sent(params, self.device), *self.augmentation.context(images, labels))
         if isinstance(self.augmentation, FrozenAugmenter):
-            return self.augmentation.apply(images, params), batch.labels, ()
-        return images, batch.labels, params
+            return self.augmentation.apply(images, params), self.augmentation.targets(labels, images, params), ()
+        return images, labels, params
 
-    def _under_base(self, number: int, levels: Tensor, size: int) -> Tensor:
-        """A batch of bytes as the augmenter is given it, in [0, 1]."""
-        return self.base.apply_uint8(levels, self._draw(self.base, "base", number, size))
+    def _under_base(self, number: int, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Images, in [0, 1], and labels as the augmenter is given them."""
+        params = self._draw(self.base, "base", number, batch.size)
+        return self.base.apply_uint8(batch.images, params), self.base.targets(batch.labels, batch.images, params)
 
     def _draw(self, augmentation: FixedAugmentation | Augmenter, purpose: str, number: int, size: int) -> Params:
         """This worker's rows of the random numbers of a whole batch."""

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.augment.fixed import FixedAugmentation, Identity
-from dabo_ray.bilevel.evaluation import scores
 from dabo_ray.bilevel.finite import Diverged
 from dabo_ray.bilevel.graphs import make_updates
 from dabo_ray.bilevel.inputs import Inputs
@@ -20,6 +19,7 @@ from dabo_ray.bilevel.learner import Learner
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd, Tensors, copied, global_norm
+from dabo_ray.bilevel.task import Task
 from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batches
 from dabo_ray.workers import Workers
@@ -35,6 +35,7 @@ class Training:
 
     Args:
         objective: the classifier and its loss; gives structure and first weights.
+        task: of the classifier.
         augmentation: of the training images; `learner.augmenter` if it is learned.
         base: made by hand, of the images before `augmentation` where that is a network.
         learner: of the augmenter, or None.
@@ -50,6 +51,7 @@ class Training:
     def __init__(
         self,
         objective: Objective,
+        task: Task,
         augmentation: FixedAugmentation | Augmenter,
         *,
         base: FixedAugmentation = Identity(),
@@ -63,6 +65,7 @@ class Training:
         workers: Workers = Workers(),
     ) -> None:
         self.objective = objective
+        self.task = task
         self.augmentation = augmentation
         self.learner = learner
         self.score = score
@@ -83,6 +86,7 @@ class Training:
             sgd=sgd,
             seed=seed,
             has_dropout=objective.has_dropout,
+            mask_classes=task.mask_classes,
             device=self.device,
         )
         self.updates = make_updates(objective, self.inputs.augment, learner, workers=workers, device=self.device)
@@ -111,7 +115,7 @@ class Training:
             self.epoch += 1
             record |= {"epoch": self.epoch, "seconds": self.seconds}
             if self.part == "select" or self.epoch == self.schedule.epochs:
-                found = scores(self.objective, self.weights, self.score, self.workers)
+                found = self.task.judge(self.objective, self.weights, self.score, self.workers)
                 record |= {f"{self.part}_{name}": value for name, value in found.items()}
             yield record
 

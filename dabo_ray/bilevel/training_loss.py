@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dabo_ray.augment.augmenter import Augmenter
 from dabo_ray.bilevel.finite import FiniteGuard
-from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, Loss
+from dabo_ray.bilevel.hypergradient import InnerProblem, InnerStep, Loss, augmented_apart
 from dabo_ray.bilevel.learner import AugmenterGradient, Learner
 from dabo_ray.bilevel.sgd import Tensors
 from dabo_ray.data.loader import Batch
@@ -25,11 +25,11 @@ class Pass:
     images: Tensor
     """(B, C, H, W) before augmentation."""
 
-    produced: Tensor
-    """(B, C, H, W) after it, with the graph to theta."""
+    produced: Tensors
+    """Augmented images, (B, C, H, W), and masks if they are moved too, with the graph to theta."""
 
-    of_images: Tensor
-    """Derivative of this worker's part of the loss with respect to the augmented images."""
+    of_augmented: Tensors
+    """Derivatives of this worker's part of the loss with respect to these."""
 
     theta: Tensors
     size: int
@@ -61,11 +61,11 @@ class TrainingLossLearner(Learner):
     ) -> tuple[Tensor, Tensors, AugmenterGradient]:
         """The classifier's pass, whose backward goes on to the images."""
         del window
-        produced = problem.augment(step.theta, step.images, step.params)
-        augmented = produced.detach().requires_grad_()
-        value = loss(step.weights, augmented, step.labels, step.size, step.masks)
-        *grads, of_images = torch.autograd.grad(value, [*step.weights, augmented])
-        latest = Pass(step.images, produced, of_images, step.theta, step.size)
+        seen, augmented, produced = augmented_apart(problem, step)
+        value = loss(step.weights, *seen, step.size, step.masks)
+        found = torch.autograd.grad(value, [*step.weights, *augmented])
+        grads, of_augmented = list(found[: len(step.weights)]), list(found[len(step.weights) :])
+        latest = Pass(step.images, produced, of_augmented, step.theta, step.size)
         return value.detach(), grads, partial(self._gradient, latest)
 
     def _gradient(
@@ -73,14 +73,15 @@ class TrainingLossLearner(Learner):
     ) -> tuple[dict[str, Tensor], Tensors]:
         """No losses; what to descend."""
         del step, weights, batch, guard
-        towards = latest.of_images if self.budget is None else self._against(latest, self.budget)
+        towards = latest.of_augmented if self.budget is None else self._against(latest, self.budget)
         return {}, self.workers.sum(torch.autograd.grad(latest.produced, latest.theta, towards))
 
-    def _against(self, latest: Pass, budget: float) -> Tensor:
-        """What to descend, as a derivative with respect to the augmented images."""
-        change = latest.produced.detach() - latest.images
-        squares = torch.stack((change.square().sum(), latest.of_images.square().sum()))
+    def _against(self, latest: Pass, budget: float) -> Tensors:
+        """What to descend, as derivatives with respect to what was augmented."""
+        of_images, *of_masks = latest.of_augmented
+        change = latest.produced[0].detach() - latest.images
+        squares = torch.stack((change.square().sum(), of_images.square().sum()))
         (squares,) = self.workers.sum([squares])
         of_change = change * (squares[1] / squares[0].clamp(min=1e-30)).sqrt()
         is_beyond = squares[0] > budget**2 * latest.size * change[0].numel()
-        return torch.where(is_beyond, of_change, -latest.of_images)
+        return [torch.where(is_beyond, of_change, -of_images), *(~is_beyond * -of_mask for of_mask in of_masks)]

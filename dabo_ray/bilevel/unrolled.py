@@ -47,10 +47,12 @@ def unrolled_hypergradient(
             grads = step.sgd.scaled([value + (grad - grad.detach()) for value, grad in exact])
         weights, velocity = _update(step.sgd, weights, velocity, grads)
         gradients.append(gradient)
-    of_images = torch.autograd.grad(weights, [gradient.augmented for gradient in gradients], list(outer_grad))
+    leaves = [leaf for gradient in gradients for leaf in gradient.augmented]
+    of_leaves = iter(torch.autograd.grad(weights, leaves, list(outer_grad)))
     total = [torch.zeros_like(weight) for weight in window[-1].theta]
-    for step, gradient, of_image in zip(window, gradients, of_images, strict=True):
-        torch._foreach_add_(total, torch.autograd.grad(gradient.produced, step.theta, of_image))
+    for step, gradient in zip(window, gradients, strict=True):
+        of_augmented = [next(of_leaves) for _ in gradient.augmented]
+        torch._foreach_add_(total, torch.autograd.grad(gradient.produced, step.theta, of_augmented))
     return workers.sum(total)
 
 

@@ -28,15 +28,18 @@ def describe_images(
     if sizes is None and isinstance(pools.labelled.pixels, Unconverted):
         sizes = pools.labelled.pixels.sizes
     channels, height, width = pools.labelled.shape
-    total = sum(map(sum, counts.values()))
+    has_masks = pools.labelled.masks is not None
+    total = len(pools.labelled) + len(pools.test) if has_masks else sum(map(sum, counts.values()))
     lines = [
         f"images      {total:,} of {len(names)} classes, {width}x{height} {'colour' if channels == 3 else 'grey'}"
         f"{size_words(sizes) if sizes else ''}"
     ]
     # Train is what a learned arm fits; others fit the outer images too.
     rows = _rows(counts, names)
-    columns = {"": "left", **dict.fromkeys((*counts, "all"), "right")}
-    table = make_table(columns, [*rows, ("in all", *_cells([sum(each) for each in counts.values()]))])  # type: ignore[arg-type]
+    columns = {"images with class" if has_masks else "": "left", **dict.fromkeys((*counts, "all"), "right")}
+    # An image of a segmentation has several classes.
+    last = [] if has_masks else [("in all", *_cells([sum(each) for each in counts.values()]))]
+    table = make_table(columns, [*rows, *last])  # type: ignore[arg-type]
     lines += [f"            {line}" for line in as_text(table).splitlines()]
     return "\n".join(lines)
 

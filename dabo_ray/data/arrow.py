@@ -63,7 +63,7 @@ def cached(published: Published, file: Path, decoder: Decoder, progress: Progres
 
 def _write(file: Path, published: Published, decoder: Decoder, progress: Progress) -> None:
     inspection = Inspection(decoder)
-    size = None if decoder.image_size is None else Size((3, decoder.image_size, decoder.image_size))
+    size = None if decoder.image_size is None else Size((decoder.CHANNELS, decoder.image_size, decoder.image_size))
     parts = [_decoded(part, inspection, size, progress) for part in published.parts() if part is not None]
     inspection.finish()
     pixels = [part.images.numpy() for part, _ in parts]

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from dabo_ray.data.images import Images
 from dabo_ray.data.splits import Pools
 from dabo_ray.data.wording import listed
 
 
 def class_counts(images: Images, num_classes: int) -> list[int]:
-    """Images of each class; of patches, the larger images."""
+    """Images of each class; of patches, the larger images; of images with masks, those with such a pixel."""
+    if images.masks is not None:
+        there = [masks.unique() for masks in images.read_masks(torch.arange(len(images)))]
+        return torch.cat(there).bincount(minlength=num_classes)[:num_classes].tolist()
     labels = images.labels
     if images.wholes is not None:
         one_of_each = {whole: place for place, whole in enumerate(images.wholes.tolist())}

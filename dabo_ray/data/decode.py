@@ -8,6 +8,7 @@ import struct
 import threading
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
@@ -51,6 +52,9 @@ class ImageError(DataError):
 class Decoder:
     """Decodes any format that Pillow knows to upright RGB of one size; of several frames, the first."""
 
+    CHANNELS: ClassVar[int] = 3
+    RESAMPLING: ClassVar[Image.Resampling] = Image.Resampling.BILINEAR
+
     image_size: int | None
     """Side of the result; None: images stay as they are and must all be of one size."""
 
@@ -61,7 +65,7 @@ class Decoder:
     """Black and white of grey images with more than 8 bits; None: see `rgb`."""
 
     def __call__(self, content: bytes, name: str) -> Tensor:
-        """(3, H, W) uint8.
+        """(3, H, W) uint8; of a mask, (1, H, W).
 
         Raises:
             ImageError: it is no image, or a damaged one, or too large.
@@ -81,7 +85,7 @@ class Decoder:
         except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
             raise ImageError(name, f"{error}", _WAY_OUT) from None
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-        return pixels.view(image.height, image.width, 3).permute(2, 0, 1)
+        return pixels.view(image.height, image.width, self.CHANNELS).permute(2, 0, 1)
 
     def size_of(self, content: bytes, name: str) -> tuple[int, int]:
         """Width and height of the upright image as it is in the file, which is not decoded.
@@ -101,7 +105,7 @@ class Decoder:
     def _decoded(self, content: bytes) -> Image.Image:
         image = _opened(content)
         if math.prod(image.size) <= LARGE_PIXELS:
-            return self._resized(rgb(upright(image), self.intensity_range))
+            return self._resized(self.converted(upright(image)))
         if self.image_size is None:
             raise ValuesError(f"it has {image.width}x{image.height} pixels", "set data.image_size")
         with _one_at_a_time:
@@ -110,7 +114,11 @@ class Decoder:
             image.draft(None, (short, short))
             if math.prod(image.size) > MOST_PIXELS:
                 raise ValuesError(f"it has {image.width}x{image.height} pixels", _SMALLER)
-            return self._resized(rgb(upright(image), self.intensity_range))
+            return self._resized(self.converted(upright(image)))
+
+    def converted(self, image: Image.Image) -> Image.Image:
+        """In the mode of the result."""
+        return rgb(image, self.intensity_range)
 
     def _resized(self, image: Image.Image) -> Image.Image:
         size = self.image_size
@@ -121,8 +129,8 @@ class Decoder:
             # The long side is rounded down, as torchvision does.
             width, height = (int(short * side / min(image.size)) for side in image.size)
             if width * height > MOST_RESIZED:
-                return _middle(image, width, height, size)
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+                return _middle(image, width, height, size, self.RESAMPLING)
+            image = image.resize((width, height), self.RESAMPLING)
         left, top = (round((side - size) / 2) for side in image.size)
         return image.crop((left, top, left + size, top + size))
 
@@ -140,12 +148,12 @@ def _opened(content: bytes) -> Image.Image:
         return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
 
 
-def _middle(image: Image.Image, width: int, height: int, size: int) -> Image.Image:
+def _middle(image: Image.Image, width: int, height: int, size: int, resampling: Image.Resampling) -> Image.Image:
     """The middle of an image as if it were resized to (width, height): of a panorama, most is never asked for."""
     left, top = (round((side - size) / 2) for side in (width, height))
     across, down = image.width / width, image.height / height
     box = (left * across, top * down, (left + size) * across, (top + size) * down)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box)
+    return image.resize((size, size), resampling, box)
 
 
 def _unknown(content: bytes) -> str:

@@ -35,7 +35,7 @@ def image_folder(root: Path) -> Published:
     Raises:
         DataError: there are no two classes, the folders can be read in two ways, or test has a class of its own.
     """
-    tree = _tree(root)
+    tree = open_tree(root)
     images = [name for name in tree.names() if _suffix(name) in ENDINGS]
     layout = find_layout((PurePosixPath(name).parts[:-1] for name in images), root)
     rows = [(name, *place) for name in images if (place := layout.place(PurePosixPath(name).parts[:-1]))]
@@ -44,7 +44,7 @@ def image_folder(root: Path) -> Published:
     test = [row for row in rows if test_kind is not None and row[1] == test_kind]
     classes = sorted({label for _, _, label in labelled})
     if len(classes) < 2:
-        left = [f"; {line}" for line in _left_out(tree)]
+        left = [f"; {line}" for line in left_out(tree)]
         raise DataError(
             f"{root}: looked for images ({', '.join(sorted(ENDINGS))}) in a folder for each class, or below train/, "
             f"val/ and test/; found {len(images)} images and {len(classes)} classes; a data set needs two or more"
@@ -60,11 +60,16 @@ def image_folder(root: Path) -> Published:
         lambda: (parts[0], parts[1] if test else None),
         streaming=None,
         classes=classes,
-        notes=[*_notes(layout, images, rows, root), *(f"{root}: {line}" for line in _left_out(tree))],
+        notes=[*_notes(layout, images, rows, root), *(f"{root}: {line}" for line in left_out(tree))],
     )
 
 
-def _tree(root: Path) -> Tree:
+def open_tree(root: Path) -> Tree:
+    """A folder or a zip.
+
+    Raises:
+        DataError: it is neither.
+    """
     if root.is_dir():
         return Folder(root)
     if root.suffix.lower() == ".zip" and root.is_file():
@@ -100,7 +105,7 @@ def _notes(layout: Layout, images: Sequence[str], rows: Sequence[Row], root: Pat
     return notes
 
 
-def _left_out(tree: Tree) -> list[str]:
+def left_out(tree: Tree) -> list[str]:
     """Lines on files that are no images by their names."""
     lines = []
     if tree.hidden:

@@ -9,7 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dabo_ray.augment.functional import affine_warp
+from dabo_ray.augment.functional import affine_nearest, affine_warp
+from dabo_ray.augment.masks import moved_masks
 
 CHUNK = 1024
 """Images that are read, moved or counted at a time."""
@@ -64,6 +65,10 @@ class Images:
     groups: Tensor | None = None
     """(N,) numbers of what stays together in every split, such as patients; None: each image, or whole, by itself."""
 
+    masks: Tensor | None = None
+    """(M, H, W) uint8, the classes of pixels in the rows of `pixels`, see `augment.masks`; None: there are none. Images
+    with masks have zeros as labels."""
+
     def __post_init__(self) -> None:
         if len(self.pixels.shape) != 4:
             raise ValueError(f"got pixels of shape {tuple(self.pixels.shape)}; give (M, C, H, W)")
@@ -72,6 +77,9 @@ class Images:
             values = getattr(self, name)
             if values is not None and len(values) != num:
                 raise ValueError(f"got {len(values)} {name} for {num} images; give one for each")
+        num_rows, _, *sides = self.pixels.shape
+        if self.masks is not None and self.masks.shape != (num_rows, *sides):
+            raise ValueError(f"got masks of shape {tuple(self.masks.shape)}; give {(num_rows, *sides)}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,6 +102,19 @@ class Images:
         images = self.pixels[indices if self.rows is None else self.rows[indices]]
         return images if self.maps is None else moved(images, self.maps[indices])
 
+    def read_masks(self, indices: Tensor) -> Tensor:
+        """The masks at the indices, (B, H, W) uint8: a copy. Under maps by the nearest pixel, outside ignored."""
+        assert self.masks is not None
+        masks = self.masks[indices if self.rows is None else self.rows[indices]]
+        if self.maps is None:
+            return masks
+        maps = self.maps[indices]
+        return moved_masks(masks, lambda levels: affine_nearest(levels, maps))
+
+    def targets(self, indices: Tensor) -> Tensor:
+        """What a classifier is to say of the images at the indices: (B,) labels, or (B, H, W) masks."""
+        return self.labels[indices] if self.masks is None else self.read_masks(indices)
+
     def take(self, indices: Tensor) -> Images:
         """The images at the indices, in their order."""
         return Images(
@@ -103,6 +124,7 @@ class Images:
             None if self.maps is None else self.maps[indices],
             None if self.wholes is None else self.wholes[indices],
             None if self.groups is None else self.groups[indices],
+            self.masks,
         )
 
     def under(self, maps: Tensor) -> Images:
@@ -122,6 +144,8 @@ class Images:
         digest = hashlib.blake2b(digest_size=12)
         for part in torch.split(self._sampled(), CHUNK):
             digest.update(self.read(part).numpy().tobytes())
+            if self.masks is not None:
+                digest.update(self.read_masks(part).numpy().tobytes())
         for values in (self.labels, self.groups):
             digest.update(b"" if values is None else values.numpy().tobytes())
         return digest.hexdigest()

@@ -23,7 +23,7 @@ class Batch:
     """(B / workers, C, H, W) uint8, on the device."""
 
     labels: Tensor
-    """(B / workers,) int64, on the device."""
+    """(B / workers,) int64, or masks, (B / workers, H, W) uint8; on the device."""
 
     size: int
     """B, the images of the whole batch over all workers."""
@@ -64,7 +64,8 @@ class Batches:
         device = self.labels.device
         if self._ahead is None:
             (rows,) = sent([self._rows(number)], device)
-            return Batch(self.images.read(rows), self.labels[rows], self.batch_size)
+            labels = self.labels[rows] if self.images.masks is None else self.images.read_masks(rows)
+            return Batch(self.images.read(rows), labels, self.batch_size)
         rows, images = self._ahead[number]
         (rows,) = sent([rows], device)
         return Batch(images.to(device, non_blocking=True), self.labels[rows], self.batch_size)
@@ -114,4 +115,5 @@ def _on_device(images: Images, device: torch.device) -> Images:
     """
     if device.type == "cpu" and images.maps is None:
         return images
-    return Images(images.images.to(device), images.labels)
+    masks = None if images.masks is None else images.read_masks(torch.arange(len(images))).to(device)
+    return Images(images.images.to(device), images.labels, masks=masks)

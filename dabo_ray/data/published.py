@@ -76,6 +76,9 @@ class Published:
     notes: Sequence[str] = ()
     """Lines for the user: how the files were understood, and what was left out."""
 
+    masks: Published | None = None
+    """The classes of pixels as images of their own, in the same order; None: there are none."""
+
 
 def fingerprint(files: Iterable[tuple[str, int | None, int]]) -> str:
     """Of names, sizes and times of change."""

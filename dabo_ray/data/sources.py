@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from dabo_ray.augment.masks import IGNORED
 from dabo_ray.data import shards
 from dabo_ray.data.arrow import Cached, cached
 from dabo_ray.data.bach import bach, test_names
@@ -22,8 +23,11 @@ from dabo_ray.data.groups import group_notes, grouped
 from dabo_ray.data.idx import fashion_mnist, mnist
 from dabo_ray.data.image_folder import image_folder
 from dabo_ray.data.images import DataError, Images
+from dabo_ray.data.mask_decode import MaskDecoder
+from dabo_ray.data.mask_folder import mask_folder, with_masks
 from dabo_ray.data.parquet import parquet
 from dabo_ray.data.published import Encoded, Progress, Published, silent
+from dabo_ray.data.scenes import NUM_CLASSES, digit_scenes
 from dabo_ray.data.unconverted import as_published
 
 STREAMED_BYTES = 2 * 2**30
@@ -42,12 +46,13 @@ LOCAL: dict[str, Callable[[Path], Published]] = {
     "bach": bach,
     "image_folder": image_folder,
     "csv": csv_files,
+    "segmentation_folder": mask_folder,
 }
 FORMATS: dict[str, Callable[[str], Published]] = {
     **{name: (lambda root, find=find: find(Path(root))) for name, find in LOCAL.items()},  # type: ignore[misc]
     "parquet": parquet,
 }
-"""Name -> what finds its files below a root; `digits` has none."""
+"""Name -> what finds its files below a root; `digits` and `segmentation_digits` have none."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,9 @@ class Reading:
     intensity_range: tuple[float, float] | None = None
     """Black and white of grey images with more than 8 bits; None: see `rgb`."""
 
+    ignore_index: int = IGNORED
+    """Value of the pixels of mask files that do not count."""
+
     groups: str = ""
     """What stays together in splits, see `grouped`; empty: there are no groups."""
 
@@ -102,6 +110,10 @@ def load(name: str, root: str | Path, reading: Reading = Reading()) -> Source:
     """
     if name == "digits":
         return _digits()
+    if name == "segmentation_digits":
+        digits = _digits().labelled
+        pixels, masks = digit_scenes(digits.images, digits.labels)
+        return Source(Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), masks=masks), None, NUM_CLASSES)
     published = find(name, str(root))
     size = reading.image_size or published.image_size
     decoder = Decoder(size, published.resize_over_crop, reading.intensity_range)
@@ -113,6 +125,8 @@ def load(name: str, root: str | Path, reading: Reading = Reading()) -> Source:
         found = _converted(published, f"{folder}/{key}", decoder, reading)
     else:
         found = as_published(published, decoder)
+    if published.masks is not None:
+        found = _with_masks(found, published.masks, f"{folder}/{key}-masks", reading)
     if reading.groups:
         found = grouped(found, published, reading.groups, str(root))
     notes = [*published.notes, *(_dark(found.labelled) if found.names is not None else [])]
@@ -125,11 +139,22 @@ def _converted(published: Published, place: str, decoder: Decoder, reading: Read
     streaming = published.streaming if reading.streaming is None else reading.streaming
     if streaming is None:
         streaming = _is_large(published, decoder)
+    if published.masks is not None and streaming:
+        raise DataError(f"data.streaming is for images without masks, which lie in memory; {published.title} has some")
     if streaming:
         return shards.streamed(published, place, decoder, reading.progress)
     if "://" in place:
         raise DataError(f"data.cache is {reading.cache}; images that are not streamed need a local folder")
     return cached(published, Path(f"{place}.arrow"), decoder, reading.progress)
+
+
+def _with_masks(found: Cached, published: Published, place: str, reading: Reading) -> Cached:
+    decoder = MaskDecoder(reading.image_size)
+    if reading.convert:
+        classes = cached(published, Path(f"{place}.arrow"), decoder, reading.progress)
+    else:
+        classes = as_published(published, decoder)
+    return with_masks(found, classes, reading.ignore_index)
 
 
 def find(name: str, root: str) -> Published:

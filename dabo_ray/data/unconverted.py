@@ -59,10 +59,10 @@ class Unconverted:
                 "bring all images to one size"
             )
         width, height = (side, side) if side else next(iter(self.sizes))
-        self.shape = Size((len(part), 3, height, width))
+        self.shape = Size((len(part), decoder.CHANNELS, height, width))
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
-        """The images of (B,) rows, (B, 3, H, W) uint8.
+        """The images of (B,) rows, (B, 3, H, W) uint8; of masks (B, 1, H, W).
 
         Raises:
             ImageError: one cannot be decoded.

@@ -5,34 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from dabo_ray.assembly import make_study_pools, make_training
-from dabo_ray.assembly.augmentation import LEARNING, RANDOM
-from dabo_ray.augment import export
 from dabo_ray.augment.augmenter import Augmenter
-from dabo_ray.augment.frozen import FrozenAugmenter
-from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.finite import Diverged
 from dabo_ray.bilevel.training import Record, Training
 from dabo_ray.config.key_paths import with_settings
 from dabo_ray.config.schema import DataConfig, ResourcesConfig, StudyConfig
 from dabo_ray.data.splits import Pools
 from dabo_ray.execution.checkpoint import load_checkpoint, load_learned, mend_after_a_kill, save_checkpoint
+from dabo_ray.execution.keepsakes import keep_pictures_and_network
 from dabo_ray.execution.memory import PeakMemory
 from dabo_ray.faults import describe, machine_fault
 from dabo_ray.planning.budget import gpu_hours
-from dabo_ray.reporting.samples import sample_grid
-from dabo_ray.seeds import derive
 from dabo_ray.storage.layout import StudyFolder, TrialFolder
 from dabo_ray.trials import FROZEN, Trial
 from dabo_ray.workers import Workers
-
-SAMPLE_ROWS, SAMPLE_COLUMNS = 8, 7
-"""Images, and augmented versions of each, in the picture of a learned augmenter."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +122,7 @@ class Runner:
             # What could not be saved does not count: a process that goes on from the checkpoint has never seen it.
             self._records = records
         if order.epoch == order.trial.epochs and self.workers.rank == 0:
-            _keep_the_network(self._training, order, folder)
+            keep_pictures_and_network(self._training, order.study, order.trial, folder)
         return self._records[order.epoch - 1]
 
     def _begin(self, order: Order, folder: TrialFolder) -> None:
@@ -177,46 +167,3 @@ class Runner:
         if (peak := self._memory.mib()) is not None:
             costs["peak_memory_mib"] = peak
         return record | costs
-
-
-def _keep_the_network(training: Training, order: Order, folder: TrialFolder) -> None:
-    """Writes the augmenter that is the trial's own, learned or not, and its picture, unless an earlier process did."""
-    augmentation = training.augmentation
-    augmenter = augmentation.augmenter if isinstance(augmentation, FrozenAugmenter) else augmentation
-    # That of a frozen trial, or of a file, is kept where it comes from.
-    if not isinstance(augmenter, Augmenter) or order.trial.method not in (*LEARNING, RANDOM):
-        return
-    if not folder.augmenter.exists():
-        study, trial = order.study, order.trial
-        origin = {"study": study.study, "trial": trial.name, "data": study.data.name, "seed": trial.seed}
-        export.save(augmenter, folder.augmenter, description={**origin, "settings": dict(trial.settings)})
-    if not folder.samples.exists():
-        draw_samples(augmenter, training, folder.samples)
-
-
-@torch.no_grad()
-def draw_samples(augmenter: Augmenter, training: Training, path: Path) -> None:
-    """Draws training images beside what the augmenter makes of them."""
-    batch = training.fit[0]
-    images = batch.images[:SAMPLE_ROWS]
-    levels = images.repeat_interleave(SAMPLE_COLUMNS, 0)
-    generator = torch.Generator().manual_seed(derive(training.seed, "samples"))
-    labels = batch.labels[:SAMPLE_ROWS].repeat_interleave(SAMPLE_COLUMNS, 0)
-    drawn = [part.to(levels.device) for part in augmenter.draw(len(levels), generator)]
-    base = training.inputs.base
-    rows = base.apply_uint8(levels, base.draw(len(levels), generator))
-    augmented = augmenter(rows, *drawn, *augmenter.context(rows, labels))
-    tiles = _as_bytes(augmented).reshape(len(images), SAMPLE_COLUMNS, *_hwc(images))
-    sample_grid(_as_bytes(to_unit(images)), tiles, path)
-
-
-def _hwc(images: torch.Tensor) -> tuple[int, int, int]:
-    _, channels, height, width = images.shape
-    return height, width, channels
-
-
-def _as_bytes(images: torch.Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    pixels: np.ndarray[Any, np.dtype[np.uint8]] = (
-        images.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    )
-    return pixels

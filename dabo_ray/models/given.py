@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from dabo_ray.importing import ImportedError, imported
 
@@ -85,4 +86,10 @@ def _made(what: str, factory: Any, arguments: Mapping[str, Any]) -> nn.Module:
         raise ImportedError(f"{what} made {type(network).__name__}; it must make a torch.nn.Module")
     if not any(True for _ in network.parameters()):
         raise ImportedError(f"{what} made a network without weights")
+    if lazy := [key for key, weight in network.named_parameters() if isinstance(weight, UninitializedParameter)]:
+        raise ImportedError(
+            f"{what} made a network whose weights have no shape before it is called: {', '.join(lazy)}; give its lazy "
+            "layers their numbers of inputs, or call it once before it is returned (it can have the shape of an image "
+            "as `shape`)"
+        )
     return network

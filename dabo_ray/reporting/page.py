@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from dabo_ray.analysis.convergence import quantity_and_unit
-from dabo_ray.analysis.trial_files import Records, learned_augmenters, read_samples
+from dabo_ray.analysis.trial_files import Records, learned_augmenters, read_picture
 from dabo_ray.analysis.trial_metrics import metric, score_in_words, select_score
 from dabo_ray.augment.description import draw_samples
 from dabo_ray.config.schema import ShiftConfig, StudyConfig
 from dabo_ray.config.schema.search import Measure
 from dabo_ray.reporting.figures import arms, distribution, epochs, objectives, settings
 from dabo_ray.reporting.figures.drawing import Styles, styles_of
+from dabo_ray.storage.layout import StudyFolder
 from dabo_ray.trials import LEARNED, Outcome, Phase, TrialResult
 
 MAX_SAMPLES = 8
@@ -69,6 +70,7 @@ def sections(
         (f"{_capital(score_in_words(results))} and cost", _comparing(summary["arms"], score_in_words(results), styles)),
         ("What was learned", learned + _spreads(results, records, shift.spreads(), styles)),
         ("What the augmentation does to images", _samples(study_dir, results, summary["arms"])),
+        ("What the classifier says of pixels", _predictions(study_dir, results)),
         ("Training", _training(results, records, styles)),
         (
             "What the settings do",
@@ -237,14 +239,28 @@ def _samples(study_dir: Path, results: Sequence[TrialResult], of_summary: Sequen
     by_seed = sorted(final, key=lambda result: result.trial.seed_index)
     groups = [[result for result in by_seed if result.trial.arm == arm["name"]] for arm in of_summary]
     caption = "Each row: an original, then augmented versions of it."
+    shown = [result for group in groups or [choosing_trials(results)[:1]] for result in group[:MAX_SAMPLES]]
+    folder = StudyFolder(study_dir)
+    return _grids((result, folder.trial(result.trial.name).samples, caption) for result in shown)
+
+
+def _predictions(study_dir: Path, results: Sequence[TrialResult]) -> list[Picture]:
+    """Of the first seed of every arm that has some."""
+    firsts = [r for r in results if r.trial.phase is Phase.FINAL and r.trial.seed_index == 0]
+    caption = "Each row: a test image, its mask, and what the classifier says; black is class 0, grey is ignored."
+    folder = StudyFolder(study_dir)
+    return _grids((result, folder.trial(result.trial.name).predictions, caption) for result in firsts)
+
+
+def _grids(files: Iterable[tuple[TrialResult, Path, str]]) -> list[Picture]:
+    """PNGs of trials that are there, with a caption each."""
     pictures = []
-    for group in groups or [choosing_trials(results)[:1]]:
-        grids = [(result.trial, read_samples(study_dir, result.trial.name)) for result in group[:MAX_SAMPLES]]
-        for trial, content in grids:
-            if content is not None:
-                uri = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
-                place = f", seed {trial.seed_index}" if trial.phase is Phase.FINAL else ""
-                pictures.append(Picture(f"{trial.arm}{place}", caption, uri, f"Trial {trial.name}.", is_sample=True))
+    for result, path, caption in files:
+        trial, content = result.trial, read_picture(path)
+        if content is not None:
+            uri = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+            place = f", seed {trial.seed_index}" if trial.phase is Phase.FINAL else ""
+            pictures.append(Picture(f"{trial.arm}{place}", caption, uri, f"Trial {trial.name}.", is_sample=True))
     return pictures
 
 

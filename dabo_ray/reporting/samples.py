@@ -1,7 +1,8 @@
-"""Sample picture of a trial's augmentation: originals beside their augmented versions."""
+"""Pictures of a trial: originals beside their augmented versions, images beside masks and predictions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,43 @@ def sample_grid(before: np.ndarray, after: np.ndarray, path: Path) -> None:
             "a sample grid needs uint8 arrays of shapes (n, H, W, C) and (n, k, H, W, C), n and k >= 1, C 1 or 3; "
             f"got {before.dtype} {before.shape} and {after.dtype} {after.shape}"
         )
-    num_rows, height, width, _ = before.shape
     tiles = np.concatenate([before[:, None], after], axis=1)
+    _write_grid(tiles, {0: "original", 1: "augmented"}, path)
+
+
+def prediction_grid(images: np.ndarray, masks: np.ndarray, said: np.ndarray, path: Path) -> None:
+    """Write a PNG whose every row is an image, its mask and what a classifier says of its pixels, in the same colours.
+
+    Args:
+        images: uint8, shape (n, H, W, C), C = 1 or 3.
+        masks: uint8 classes, shape (n, H, W); 255, which is drawn in grey, where the class is not known.
+        said: uint8 classes, shape (n, H, W).
+        path: The PNG to write; an older one is replaced as a whole.
+    """
+    coloured = images if images.shape[-1] == 3 else images.repeat(3, axis=-1)
+    colours = class_colours()
+    _write_grid(np.stack([coloured, colours[masks], colours[said]], 1), {0: "image", 1: "mask", 2: "said"}, path)
+
+
+def class_colours() -> np.ndarray:
+    """(256, 3) uint8: of each class, black for class 0 and grey for 255; they repeat after twenty."""
+    from matplotlib import colormaps
+
+    cycle = (np.array(colormaps["tab20"].colors) * 255).round().astype(np.uint8)  # type: ignore[attr-defined]
+    colours = cycle[(np.arange(256) - 1) % len(cycle)]
+    colours[0], colours[255] = 0, 128
+    return colours
+
+
+def _write_grid(tiles: np.ndarray, headings: Mapping[int, str], path: Path) -> None:
+    """Writes (n, k, H, W, C) tiles, enlarged without smoothing; the first column stands apart.
+
+    Args:
+        tiles: uint8, C = 1 or 3.
+        headings: words above columns, by their numbers.
+        path: the PNG to write.
+    """
+    num_rows, _, height, width, _ = tiles.shape
     if tiles.shape[-1] == 1:
         tiles = tiles.repeat(3, axis=-1)
     scale = max(1, round(72 / max(height, width)))
@@ -50,7 +86,7 @@ def sample_grid(before: np.ndarray, after: np.ndarray, path: Path) -> None:
     dpi = 100
     figure = Figure(figsize=(canvas.shape[1] / dpi, canvas.shape[0] / dpi), dpi=dpi)
     figure.figimage(canvas)
-    for left, text in ((lefts[0], "original"), (lefts[1], "augmented")):
-        figure.text(left / canvas.shape[1], 1 - caption / 2 / canvas.shape[0], text, fontsize=9, va="center")
+    for column, text in headings.items():
+        figure.text(lefts[column] / canvas.shape[1], 1 - caption / 2 / canvas.shape[0], text, fontsize=9, va="center")
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)

@@ -37,6 +37,8 @@ def use_this(
         return None
     arm = next(arm for arm in arms if arm["name"] == found.arm)
     what, file = _what(study_dir, study, results, arm)
+    if study.task == "segmentation":
+        what += "; it moves masks with their images: transform(image, tv_tensors.Mask(mask))"
     steps = _steps(study, arm, file)
     return {
         "arm": found.arm,

@@ -64,6 +64,8 @@ class TrialFolder:
         """The records of the epochs, for people and reports."""
         self.samples = path / "samples.png"
         """Originals beside their augmented versions."""
+        self.predictions = path / "predictions.png"
+        """Of a segmentation: test images beside their masks and what the classifier says."""
         self.augmenter = path / "augmenter.safetensors"
         """What was learned, see `augment.export`."""
         self.checkpoint = path / "checkpoint.pt"

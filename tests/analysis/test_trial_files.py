@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
-from dabo_ray.analysis.trial_files import learned_augmenters, read_records, read_samples
+from dabo_ray.analysis.trial_files import learned_augmenters, read_picture, read_records
 from dabo_ray.augment import export
 from dabo_ray.augment.affine import AffineAugmenter
+from dabo_ray.storage.layout import StudyFolder
 from dabo_ray.trials import Outcome, Phase, Trial, TrialResult
 
 
@@ -41,9 +42,9 @@ def test_records_by_trial_and_the_trials_without_readable_ones(tmp_path, home):
 def test_samples_are_a_whole_png_or_none(tmp_path, home):
     (home("good") / "samples.png").write_bytes(b"\x89PNG\r\n\x1a\nrest")
     (home("empty") / "samples.png").write_bytes(b"")
-    assert read_samples(tmp_path, "good") == b"\x89PNG\r\n\x1a\nrest"
-    assert read_samples(tmp_path, "empty") is None
-    assert read_samples(tmp_path, "missing") is None
+    assert read_picture(StudyFolder(tmp_path).trial("good").samples) == b"\x89PNG\r\n\x1a\nrest"
+    assert read_picture(StudyFolder(tmp_path).trial("empty").samples) is None
+    assert read_picture(StudyFolder(tmp_path).trial("missing").samples) is None
 
 
 def test_augmenters_of_the_complete_final_trials_by_arm(tmp_path, home):

@@ -98,6 +98,14 @@ def shaped(shape: tuple[int, int, int], num_classes: int, width: int) -> nn.Modu
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * side, width), nn.Linear(width, num_classes))
 
 
+def lazy(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))
+
+
+def pixelwise(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, num_classes, 1))
+
+
 def broken(num_classes: int) -> nn.Module:
     raise RuntimeError("out of ideas")
 
@@ -133,6 +141,15 @@ def test_networks_that_can_be_trained(classifier: str, make_study: StudyMaker, p
     assert torch.equal(parameters_to_vector(first.parameters()), parameters_to_vector(again.parameters()))
 
 
+def test_networks_of_pixels(make_study: StudyMaker):
+    scenes = ("task=segmentation", "data={name: segmentation_digits}", "augmenter.name=affine")
+    study = make_study(*scenes, f"classifier={{import: '{HERE}:pixelwise'}}")
+    check_files(study, make_study_pools(study))
+    study = make_study(*scenes, "classifier={import: 'dabo_ray.models.small_cnn:SmallCnn'}")
+    with pytest.raises(ImportedError, match=r"gives \(4, 6\) for 4 images of 6 classes; it must give \(4, 6, 24, 24\)"):
+        check_files(study, make_study_pools(study))
+
+
 @pytest.mark.parametrize(
     ("classifier", "words"),
     [
@@ -140,6 +157,7 @@ def test_networks_that_can_be_trained(classifier: str, make_study: StudyMaker, p
         (f"{{import: '{HERE}:nothing'}}", "has no nothing; it has"),
         (f"{{import: '{HERE}:NO_NETWORK'}}", "is no function or class, but int"),
         (f"{{import: '{HERE}:broken'}}", "RuntimeError: out of ideas"),
+        (f"{{import: '{HERE}:lazy'}}", r"no shape before it is called: 1\.weight, 1\.bias; give its lazy"),
         (f"{{import: '{HERE}:make', args: {{depth: 3}}}}", r"depth=3: TypeError: .*look at classifier\.args"),
         (f"{{import: '{HERE}:make', args: {{extra: 1}}}}", r"gives \(4, 11\) for 4 images of 10 classes"),
         (f"{{import: '{HERE}:make', args: {{middle: narrow}}}}", "fails for 4 images of 1x8x8: mat1 and mat2"),
@@ -163,7 +181,7 @@ def test_networks_that_cannot(classifier: str, words: str, make_study: StudyMake
         ("{import: nothing}", r"classifier\.import: got 'nothing'; give package\.module:name"),
         ("{import: 'a:b', name: resnet18}", "import and the name resnet18 are two networks"),
         ("{args: {width: 3}}", r"args are for import and timm/NAME"),
-        ("{name: vgg}", r"classifier\.name: got 'vgg'.*'resnet50_imagenet' or 'timm/NAME'"),
+        ("{name: vgg}", r"classifier\.name: got 'vgg'.*'unet' or 'timm/NAME'"),
         ("{imported: 'a:b'}", r"classifier\.imported: unknown key; did you mean import\?"),
     ],
 )

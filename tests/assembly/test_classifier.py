@@ -10,6 +10,7 @@ from torch.nn.utils import parameters_to_vector
 
 from dabo_ray.assembly.classifier import CLASSIFIERS, make_classifier
 from dabo_ray.config.schema import ClassifierConfig
+from dabo_ray.config.schema.task import SEGMENTATION_CLASSIFIERS
 from dabo_ray.data.splits import Pools
 
 CPU = torch.device("cpu")
@@ -24,4 +25,4 @@ def test_classifiers(name: Any, pools: Pools):
     assert torch.equal(parameters_to_vector(first.parameters()), parameters_to_vector(again.parameters()))
     assert not torch.equal(parameters_to_vector(first.parameters()), parameters_to_vector(other.parameters()))
     images = pools.labelled.images[:4].float() / 255
-    assert first(images).shape == (4, 10)
+    assert first(images).shape == ((4, 10, 8, 8) if name in SEGMENTATION_CLASSIFIERS else (4, 10))

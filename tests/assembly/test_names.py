@@ -30,7 +30,7 @@ def names(annotation: Any) -> set[str]:
         (AugmenterConfig.model_fields["name"].annotation, AUGMENTERS),
         (AugmenterConfig.model_fields["optimizer"].annotation, OPTIMIZERS),
         (BilevelConfig.model_fields["engine"].annotation, ENGINES),
-        (DataConfig.model_fields["name"].annotation, {**FORMATS, "digits": None}),
+        (DataConfig.model_fields["name"].annotation, {**FORMATS, "digits": None, "segmentation_digits": None}),
     ],
     ids=["classifier", "augmenter", "optimizer", "engine", "data"],
 )

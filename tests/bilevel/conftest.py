@@ -89,7 +89,8 @@ class Problem:
             self.network, partial(cross_entropy, reduction="sum", label_smoothing=self.label_smoothing)
         )
         self.inner = InnerProblem(
-            self.augment, lambda weights, images, *others: objective.loss(weights, images.double(), *others)
+            lambda theta, images, labels, params: (self.augment(theta, images, params), labels),
+            lambda weights, images, *others: objective.loss(weights, images.double(), *others),
         )
         self.has_dropout = objective.has_dropout
         self.plain = copy.deepcopy(self.network)

@@ -270,3 +270,69 @@ def test_public_names_are_there_and_are_documented():
         assert getattr(dabo_ray, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         dabo_ray.Nothing  # noqa: B018
+
+
+def masks_and_images() -> tuple[Tensor, Tensor]:
+    """Digits, and as their masks whether there is ink in a pixel; the first column is not known."""
+    images, _ = digits()
+    masks = (images[:, 0] > 100).long()
+    masks[:, :, 0] = 255
+    return images, masks
+
+
+def pixel_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.Tanh(), nn.Conv2d(6, 2, 1)).double()
+
+
+def test_masks_are_moved_with_their_images():
+    """The augmenter descends the outer loss through images and masks: against autograd through the step."""
+    levels, masks = masks_and_images()
+    model, made = pixel_network(), augmenter().double()
+    of_augmenter = torch.optim.SGD(made.parameters(), 1.0)
+    trainer = BilevelStep(
+        model,
+        torch.optim.SGD(model.parameters(), 0.5),
+        made,
+        mask_classes=2,
+        warmup_loss=None,
+        antithetic=False,
+        differentiate="update",
+        augmenter_optimizer=of_augmenter,
+    )
+    before = [weight.detach().clone() for weight in made.parameters()]
+    first = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    found = trainer.step(levels[:16], masks[:16], levels[50:80], masks[50:80])
+
+    theta = [weight.clone().requires_grad_() for weight in before]
+    weights = {name: weight.clone().requires_grad_() for name, weight in first.items()}
+    known = (masks != 255).double()
+    planes = torch.stack(((masks == 0).double() * known, (masks == 1).double()), 1)
+    both = torch.cat(((levels[:16] / 255).double(), planes[:16]), 1)
+    # A geometric augmenter moves any planes.
+    names = [name for name, _ in made.named_parameters()]
+    moved = functional_call(made, dict(zip(names, theta, strict=True)), (both, noise_of(made, 0, 16).double()))
+    inner = cross_entropy(functional_call(copy.deepcopy(model), weights, (moved[:, :1],)), moved[:, 1:])
+    grads = torch.autograd.grad(inner, list(weights.values()), create_graph=True)
+    updated = {name: w - 0.5 * g for (name, w), g in zip(weights.items(), grads, strict=True)}
+    scores = functional_call(copy.deepcopy(model), updated, ((levels[50:80] / 255).double(),))
+    outer = cross_entropy(scores, planes[50:80])
+    wanted = torch.autograd.grad(outer, theta)
+    assert float(found["train_loss"]) == pytest.approx(inner.item(), rel=1e-6)
+    assert float(found["outer_loss"]) == pytest.approx(outer.item(), rel=1e-6)
+    for old, new, grad in zip(before, made.parameters(), wanted, strict=True):
+        torch.testing.assert_close(old - new.detach(), grad, rtol=1e-6, atol=1e-9)
+
+
+def test_labels_that_are_masks_or_are_not():
+    images, masks = masks_and_images()
+    _, labels = digits()
+    model = pixel_network().float()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with pytest.raises(ValueError, match=r"a class for each pixel; give mask_classes"):
+        BilevelStep(model, optimizer, augmenter()).step(images[:4], masks[:4], images[4:8], masks[4:8])
+    trainer = BilevelStep(model, optimizer, augmenter(), mask_classes=2)
+    with pytest.raises(ValueError, match=r"labels of shape \(4,\).*a whole number under 2, or 255, for each pixel"):
+        trainer.step(images[:4], labels[:4], images[4:8], labels[4:8])
+    with pytest.raises(ValueError, match="mask_classes must be at least 2 and under 255, got 1"):
+        BilevelStep(model, optimizer, augmenter(), mask_classes=1)

@@ -9,7 +9,7 @@ import torch
 from sklearn import metrics
 from torch import Tensor, nn
 
-from dabo_ray.bilevel.evaluation import scores
+from dabo_ray.bilevel.evaluation import classification_scores
 from dabo_ray.data.images import Images
 from dabo_ray.workers import Workers
 
@@ -39,7 +39,7 @@ def test_scores_are_those_of_scikit_learn(seed: int, there: int, num_said: int) 
     # Classes of very different sizes; some are never there, others never said.
     labels = torch.multinomial(2.0 ** -torch.arange(there), 700, replacement=True, generator=generator)
     said = torch.where(torch.rand(700, generator=generator) < 0.6, labels.clamp(max=num_said - 1), labels * 0)
-    found = scores(Told(6), [torch.zeros(1)], images_of(said, labels, 6), Workers())  # type: ignore[arg-type]
+    found = classification_scores(Told(6), [torch.zeros(1)], images_of(said, labels, 6), Workers())  # type: ignore[arg-type]
     with warnings.catch_warnings(action="ignore"):
         wanted = {
             "accuracy": 100 * metrics.accuracy_score(labels, said),

@@ -56,9 +56,10 @@ def computed(arguments: Arguments) -> Computed:
     torch.manual_seed(0)
     network = SmallCnn((1, 8, 8), 10, width=8)
 
-    def augment(theta, images, params):
+    def augment(theta, images, labels, params):
         names = [name for name, _ in AUGMENTER.named_parameters()]
-        return torch.func.functional_call(AUGMENTER, dict(zip(names, theta, strict=True)), (images, *params))
+        weights = dict(zip(names, theta, strict=True))
+        return torch.func.functional_call(AUGMENTER, weights, (images, *params)), labels
 
     learner = OuterLossLearner(
         AUGMENTER, Same(), inner_steps=1, truncation=3, optimizer=torch.optim.SGD(AUGMENTER.parameters(), 0.1)

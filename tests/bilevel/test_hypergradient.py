@@ -111,7 +111,7 @@ def test_closed_form_of_a_quadratic(num_steps: int, momentum: float, decay: floa
     w, a, target, lr = 0.3, 0.7, 1.0, 0.1
     sgd = Sgd.of(momentum=momentum, weight_decay=decay, nesterov=nesterov, lr=lr)
     problem = InnerProblem(
-        augment=lambda theta, images, params: images + theta[0],
+        augment=lambda theta, images, labels, params: (images + theta[0], labels),
         loss=lambda weights, augmented, labels, size, masks: (weights[0] - augmented).square().sum() / 2,
     )
 

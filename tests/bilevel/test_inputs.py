@@ -79,7 +79,7 @@ def test_what_is_made_by_hand_is_made_of_the_images_as_they_are_before_the_class
     step = source.step(2, [], [])
     made = Flip().apply_uint8(source.fit[2].images, Flip().draw(BATCH, drawn("augment", 2)))
     assert torch.equal(step.images, made)
-    assert source.augment([], step.images, step.params) is step.images
+    assert source.augment([], step.images, step.labels, step.params)[0] is step.images
 
 
 def test_a_frozen_augmenter_is_given_what_the_base_makes_and_leaves_nothing_to_be_done() -> None:
@@ -89,7 +89,7 @@ def test_a_frozen_augmenter_is_given_what_the_base_makes_and_leaves_nothing_to_b
     made = frozen.apply(flipped(source.fit[2].images, 2), frozen.draw(BATCH, drawn("augment", 2)))
     assert torch.equal(step.images, made)
     assert not step.images.requires_grad
-    assert source.augment([], step.images, step.params) is step.images
+    assert source.augment([], step.images, step.labels, step.params)[0] is step.images
 
 
 @pytest.mark.parametrize("number", [0, 7])

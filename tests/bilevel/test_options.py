@@ -110,7 +110,7 @@ def test_of_the_direction_it_equals_unrolled_training(
 def test_with_the_length_held_a_larger_gradient_is_no_gain() -> None:
     """The loss of weights w on images of mean a is a sum(w): theta, which makes them brighter, only makes g longer."""
     problem = InnerProblem(
-        augment=lambda theta, images, params: images * theta[0],
+        augment=lambda theta, images, labels, params: (images * theta[0], labels),
         loss=lambda weights, augmented, labels, size, masks: weights[0].sum() * augmented.mean(),
     )
     weights, theta = (torch.ones(size, dtype=torch.float64, requires_grad=True) for size in ((4,), ()))

@@ -15,6 +15,7 @@ from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd
 from dabo_ray.bilevel.step import OuterLossLearner
+from dabo_ray.bilevel.task import classification
 from dabo_ray.bilevel.training import Record, Training
 from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batches
@@ -160,6 +161,7 @@ def trained(seed: int, *, learned: bool, inner_steps: int, truncation: int) -> l
         )
     run = Training(
         Objective(torch.nn.Sequential(Normalize.of(roles.fit.images), SmallCnn((1, 8, 8), 10, width=16))),
+        classification(10),
         augmenter if learned else Identity(),
         learner=learner,
         fit=Batches(roles.fit, 64, derive(seed, "fit"), Workers(), CPU),

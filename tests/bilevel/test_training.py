@@ -30,6 +30,7 @@ from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd
 from dabo_ray.bilevel.step import OuterLossLearner
+from dabo_ray.bilevel.task import classification
 from dabo_ray.bilevel.training import Training
 from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batches
@@ -90,6 +91,7 @@ def training(
         )
     return Training(
         Objective(network(batch_norm=batch_norm).to(device)),
+        classification(10),
         augmentation,
         base=base,
         learner=outer,

@@ -15,6 +15,7 @@ from dabo_ray.augment.functional import to_unit
 from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd
+from dabo_ray.bilevel.task import classification
 from dabo_ray.bilevel.training import Training
 from dabo_ray.bilevel.training_loss import TrainingLossLearner
 from dabo_ray.data.loader import Batches
@@ -40,6 +41,7 @@ def training(budget: float | None, *, epochs: int = 1, inner_steps: int = 1, lr:
     )
     return Training(
         Objective(nn.Sequential(Normalize.of(digits.images), SmallCnn((1, 8, 8), 10, width=8))),
+        classification(10),
         augmenter,
         learner=learner,
         fit=Batches(digits.take(torch.arange(600)), 64, 0, Workers(), CPU),

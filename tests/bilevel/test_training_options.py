@@ -21,6 +21,7 @@ from dabo_ray.bilevel.objective import Objective
 from dabo_ray.bilevel.schedule import Schedule
 from dabo_ray.bilevel.sgd import Sgd, copied
 from dabo_ray.bilevel.step import OuterLossLearner
+from dabo_ray.bilevel.task import classification
 from dabo_ray.bilevel.training import Training
 from dabo_ray.data.images import Images
 from dabo_ray.data.loader import Batches
@@ -62,6 +63,7 @@ def training(
     )
     return Training(
         Objective(net, CRITERION, bfloat16=bfloat16),
+        classification(10),
         augmenter if learned else Identity(),
         learner=learner if learned else None,
         fit=Batches(part(0, 90), BATCH, 0, Workers(), CPU),

@@ -124,7 +124,7 @@ def test_a_minimal_study_has_no_contradictions():
         (
             "digits",
             "(.)",
-            "groups is for tiny_imagenet, imagenet, bach, image_folder, csv, parquet; remove it for",
+            "groups is for .*, image_folder, csv, parquet, segmentation_folder; remove it for digits",
         ),
         ("image_folder", "patient", r"regular expression with one \(\.\.\.\) around what names the group, not 0"),
         ("image_folder", "(p[0-9]+)_(.)", r"one \(\.\.\.\) around what names the group, not 2"),

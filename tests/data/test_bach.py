@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dabo_ray.bilevel.evaluation import scores
+from dabo_ray.bilevel.evaluation import classification_scores
 from dabo_ray.data.images import DataError, Images
 from dabo_ray.data.sources import Reading, Source, load
 from dabo_ray.data.splits import make_pools
@@ -123,7 +123,7 @@ def judged(scores_of: Callable[[torch.Tensor], torch.Tensor], images: Images, wo
         def scores(self, weights: object, batch: torch.Tensor) -> torch.Tensor:
             return scores_of(batch)
 
-    return scores(Function(), [torch.zeros(1)], images, workers)["accuracy"]  # type: ignore[arg-type]
+    return classification_scores(Function(), [torch.zeros(1)], images, workers)["accuracy"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])

@@ -16,7 +16,7 @@ from dabo_ray.assembly import make_study_pools, make_training
 from dabo_ray.bilevel.training import Training
 from dabo_ray.config.key_paths import with_settings
 from dabo_ray.config.schema import StudyConfig
-from dabo_ray.execution import worker
+from dabo_ray.execution import keepsakes, worker
 from dabo_ray.execution.checkpoint import load_checkpoint
 from dabo_ray.execution.worker import Order, Runner
 from dabo_ray.storage.layout import StudyFolder
@@ -263,8 +263,8 @@ def test_the_picture_shows_the_base_too(order, monkeypatch):
     still = training.learner.augmenter
     monkeypatch.setattr(still, "change", lambda images, decided: images)
     seen: list[Any] = []
-    monkeypatch.setattr(worker, "sample_grid", lambda *arguments: seen.extend(arguments))
-    worker.draw_samples(still, training, Path("unused"))
+    monkeypatch.setattr(keepsakes, "sample_grid", lambda *arguments: seen.extend(arguments))
+    keepsakes.draw_samples(still, training, Path("unused"))
     before, after, _ = seen
     upright = [[(tile == original).all() for tile in row] for original, row in zip(before, after, strict=True)]
     turned = [[(tile == original[::-1]).all() for tile in row] for original, row in zip(before, after, strict=True)]

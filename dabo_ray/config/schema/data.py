@@ -11,7 +11,10 @@ from pydantic import Field, model_validator
 from dabo_ray.config.schema.section import Fraction, Section
 
 _WITH_TEST = ("mnist", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet", "imagenet")
-_OF_FILES = ("tiny_imagenet", "imagenet", "bach", "image_folder", "csv", "parquet")
+_OF_FILES = ("tiny_imagenet", "imagenet", "bach", "image_folder", "csv", "parquet", "segmentation_folder")
+
+SEGMENTATION_DATA = ("segmentation_digits", "segmentation_folder")
+"""Data sets with a class for each pixel."""
 
 
 class ShiftConfig(Section):
@@ -76,9 +79,13 @@ class DataConfig(Section):
         "image_folder",
         "csv",
         "parquet",
+        "segmentation_digits",
+        "segmentation_folder",
     ]
     """Data set. `digits` comes with scikit-learn and needs no files; `image_folder` is any tree of CLASS/image files,
-    `csv` a CSV of `file,label` (and `split`), `parquet` any Parquet of encoded images with labels."""
+    `csv` a CSV of `file,label` (and `split`), `parquet` any Parquet of encoded images with labels. For `task:
+    segmentation`, `segmentation_digits` are scenes of these digits, and `segmentation_folder` is any tree of
+    images/NAME and masks/NAME files."""
 
     root: str = "data"
     """Folder with the data set's published files; for `csv` the CSV, from whose folder its files are looked for; for
@@ -101,6 +108,10 @@ class DataConfig(Section):
 
     fold: str = ""
     """Folder of a published fold of `bach`: its file `test*.csv` names the test images. Empty: see test_fraction."""
+
+    ignore_index: Annotated[int, Field(ge=0, le=255)] = 255
+    """For `segmentation_folder`: the value of pixels in mask files that do not count. Masks of 0 and 255 alone are of
+    two classes, with the default."""
 
     groups: str = ""
     """What stands on one side of every split, such as a patient, a slide or a person; empty: each image by itself. For
@@ -158,8 +169,11 @@ class DataConfig(Section):
             raise ValueError(f"intensity_range is for {', '.join(_OF_FILES)}; remove it for {self.name}")
         if self.intensity_range is not None and not self.intensity_range[0] < self.intensity_range[1]:
             raise ValueError(f"intensity_range is {list(self.intensity_range)}; give [BLACK, WHITE], black the smaller")
-        if self.streaming == "always" and self.name not in _OF_FILES:
-            raise ValueError(f"streaming is for {', '.join(_OF_FILES)}; {self.name} lies in memory: remove it")
+        if self.streaming == "always" and (self.name not in _OF_FILES or self.name in SEGMENTATION_DATA):
+            streamed = [name for name in _OF_FILES if name not in SEGMENTATION_DATA]
+            raise ValueError(f"streaming is for {', '.join(streamed)}; {self.name} lies in memory: remove it")
+        if self.ignore_index != 255 and self.name != "segmentation_folder":
+            raise ValueError(f"ignore_index is for segmentation_folder; remove it for {self.name}")
         if self.groups and self.name not in _OF_FILES:
             raise ValueError(f"groups is for {', '.join(_OF_FILES)}; remove it for {self.name}")
         if self.fold and self.name != "bach":

@@ -13,6 +13,8 @@ Measure = Literal[
     "select_accuracy",
     "select_balanced_accuracy",
     "select_macro_f1",
+    "select_mean_iou",
+    "select_mean_dice",
     "gpu_hours",
     "seconds",
     "peak_memory_mib",
@@ -64,8 +66,9 @@ class SearchConfig(Section):
     }
     """What a setting is judged by. One of the measures is a score on the select images; arms are compared by the same
     score on the test images. `select_balanced_accuracy`: mean of the classes' recalls; `select_macro_f1`: mean of their
-    F1 scores. With several measures the best settings are those that no other one beats in all of them; the final phase
-    takes the best scored of these."""
+    F1 scores. For segmentation `select_mean_iou`, its default, or `select_mean_dice`: over the classes, of the pixels
+    of all images. With several measures the best settings are those that no other one beats in all of them; the final
+    phase takes the best scored of these."""
 
     constraints: dict[Measure, float] = {}
     """Measure -> the most that a setting may have; one that has more is not among the best."""

@@ -24,6 +24,7 @@ from dabo_ray.config.schema.data import DataConfig
 from dabo_ray.config.schema.search import SELECT, BudgetConfig, FinalConfig, SearchConfig
 from dabo_ray.config.schema.section import Count, NotNegative, Section
 from dabo_ray.config.schema.space import FloatRange
+from dabo_ray.config.schema.task import contradictions_of_the_task
 from dabo_ray.config.schema.training import AugmenterConfig, BilevelConfig, ClassifierConfig
 
 WILCOXON_REPEATS = 5
@@ -78,6 +79,9 @@ class StudyConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Everything random follows from it."""
 
+    task: Literal["classification", "segmentation"] = "classification"
+    """What the classifier tells: the class of an image, or of each of its pixels."""
+
     question: Literal["augmentation", "settings"] = "augmentation"
     """What the answer is about: `augmentation`: whether what was learned beats the baselines; `settings`: what each
     searched setting does to the score on the select images."""
@@ -120,6 +124,17 @@ class StudyConfig(Section):
 
     database: str = ""
     """Optuna storage URL of the plan; empty: SQLite in the study's folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _judge_by_the_task(cls, values: Any) -> Any:
+        """What settings are judged by, where the study file does not say."""
+        if not isinstance(values, dict) or values.get("task") != "segmentation":
+            return values
+        search = values.get("search") or {}
+        if not isinstance(search, dict) or "objective" in search:
+            return values
+        return values | {"search": search | {"objective": {"select_mean_iou": "maximize"}}}
 
     @property
     def score(self) -> str:
@@ -179,6 +194,9 @@ class StudyConfig(Section):
         if self.budget.money is not None and self.budget.price_per_gpu_hour is None:
             found["budget.money"] = "needs budget.price_per_gpu_hour; add it, or limit budget.gpu_hours"
         found |= self._contradictions_of_the_search()
+        found |= contradictions_of_the_task(
+            self.task, self.data, self.classifier, self.augmenter, self.search.objective, self.baselines
+        )
         if not self.baselines and self.final.top == 0:
             found["final.top"] = "is 0 and there are no baselines, so nothing is compared; raise it or name baselines"
         return found

@@ -25,17 +25,20 @@ class ClassifierConfig(Section):
             "wide_resnet_28_10",
             "resnet18_imagenet",
             "resnet50_imagenet",
+            "unet",
         ]
         | Annotated[str, Field(pattern=TIMM_NAME)]
     ) = "small_cnn"
     """`small_cnn`: three convolutions with group normalisation; `resnet18` to `resnet50` and the wide ones: the CIFAR
     form, for 32 and 64 pixels; `..._imagenet`: torchvision's, with a 7x7 stem and pooling, for 224 pixels and more;
-    `timm/NAME`: any of timm's, where that is installed."""
+    `unet`, for segmentation: three resolutions with group normalisation; `timm/NAME`: any of timm's, where that is
+    installed."""
 
     imported: Annotated[str, Field(alias="import")] = ""
     """A network of your own in place of `name`: `package.module:name` of a function or class. It is called with
     `num_classes`, with `shape` (channels, height, width) if it has a parameter of that name, and with `args`; it takes
-    images of (B, C, H, W), standardised, and gives (B, num_classes) scores. `--check` tries it with a batch."""
+    images of (B, C, H, W), standardised, and gives (B, num_classes) scores, for
+    segmentation (B, num_classes, H, W). `--check` tries it with a batch."""
 
     args: dict[str, Any] = {}
     """More arguments for `import` or `timm/NAME`, by name."""
@@ -45,7 +48,7 @@ class ClassifierConfig(Section):
     classes starts anew. Empty: random first weights."""
 
     width: Annotated[int, Field(ge=8, multiple_of=8)] = 32
-    """Channels of the first convolution of `small_cnn`; a multiple of 8."""
+    """Channels of the first convolution of `small_cnn` and `unet`; a multiple of 8."""
 
     epochs: Count = 30
     """Passes over the training images."""
@@ -83,6 +86,9 @@ class ClassifierConfig(Section):
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Part of each target that is spread over all classes; in the outer loss too."""
+
+    dice: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """For segmentation: part of the soft Dice loss in the whole; the rest is cross entropy."""
 
     clip_norm: Positive | None = None
     """Largest norm of the gradient of all weights together, as torch.nn.utils.clip_grad_norm_; none: any."""
