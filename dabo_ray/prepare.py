@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    names = get_args(DataConfig.model_fields["name"].annotation)
+    names = [name for name in get_args(DataConfig.model_fields["name"].annotation) if name != "imported"]
     parser = argparse.ArgumentParser(
         prog="python -m dabo_ray.prepare",
         description="Convert a published data set to the cache of this node. A study does so itself when it needs to.",

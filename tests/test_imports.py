@@ -25,7 +25,7 @@ IMPORTS: dict[str, set[str]] = {
     "models": {"importing"},
     "config": {"importing", "storage"},
     "augment": {"seeds", "storage", "transfer"},
-    "data": {"augment", "seeds", "storage", "transfer", "workers"},
+    "data": {"augment", "importing", "seeds", "storage", "transfer", "workers"},
     "bilevel": {"augment", "data", "seeds", "transfer", "workers"},
     "assembly": {"augment", "bilevel", "config", "data", "importing", "models", "seeds", "trials", "workers"},
     "analysis": {"augment", "storage", "trials"},

@@ -35,7 +35,7 @@ def make_study_pools(study: StudyConfig, progress: Progress = silent, *, convert
     """
     data = study.data
     return make_pools(
-        load(data.name, data.root, reading(data, progress, convert=convert)),
+        load(data.name, data.imported or data.root, reading(data, progress, convert=convert)),
         seed=study.seed,
         select_fraction=data.select_fraction,
         test_fraction=data.test_fraction or TEST_FRACTION,

@@ -31,7 +31,7 @@ def read_data(
     Raises:
         ConfigError: data or another file is missing, damaged or not what it should be.
     """
-    activity.now(f"reading {study.data.name}")
+    activity.now(f"reading {study.data.label}")
     try:
         pools = make_study_pools(study, activity.count, convert=convert)
         # Too few images for a part are told now, not by the first trial.

@@ -69,7 +69,7 @@ class Driver:
         check_whole(study, self.plan, StudyFolder(folder))
         self.plan.settle(folder)
         self.earlier = [result for result in self.plan.results() if result.outcome is not Outcome.RUNNING]
-        self.provenance = collect(dataset=study.data.name, dataset_digest=dataset_digest, gpus=_gpus())
+        self.provenance = collect(dataset=study.data.label, dataset_digest=dataset_digest, gpus=_gpus())
         write_provenance(folder, self.provenance)
 
     def run(self, command: Sequence[str]) -> ExitCode:

@@ -25,7 +25,7 @@ def describe_plan(study: StudyConfig) -> str:
         each += f" and {resources.gpus_per_worker:g} GPU(s)"
     lines = [
         f"study       {study.study}, seed {study.seed}",
-        f"data        {study.data.name}{_data_words(study)}",
+        f"data        {study.data.label}{_data_words(study)}",
         f"training    {study.classifier.label}, {study.classifier.epochs} epochs, "
         f"batches of {study.classifier.batch_size}; learning rate {_schedule_words(study.classifier)}",
         f"augmenter   {_augmenter_words(study)}; "

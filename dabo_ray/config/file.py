@@ -23,7 +23,12 @@ MAX_PROBLEMS = 20
 MAX_SHOWN = 200
 """Letters of an override that are."""
 
-_REQUIRED: dict[Loc, Any] = {("study",): "name", ("data",): {"name": "digits"}, ("data", "name"): "digits"}
+_REQUIRED: dict[Loc, Any] = {
+    ("study",): "name",
+    ("data",): {"name": "digits"},
+    ("data", "name"): "digits",
+    ("data", "import"): "a:b",
+}
 
 
 def read_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:

@@ -25,6 +25,7 @@ from dabo_ray.data.image_folder import image_folder
 from dabo_ray.data.images import DataError, Images
 from dabo_ray.data.mask_decode import MaskDecoder
 from dabo_ray.data.mask_folder import mask_folder, with_masks
+from dabo_ray.data.own_dataset import own_dataset
 from dabo_ray.data.parquet import parquet
 from dabo_ray.data.published import Encoded, Progress, Published, silent
 from dabo_ray.data.scenes import NUM_CLASSES, digit_scenes
@@ -48,11 +49,13 @@ LOCAL: dict[str, Callable[[Path], Published]] = {
     "csv": csv_files,
     "segmentation_folder": mask_folder,
 }
+IMPORTED = "imported"
 FORMATS: dict[str, Callable[[str], Published]] = {
     **{name: (lambda root, find=find: find(Path(root))) for name, find in LOCAL.items()},  # type: ignore[misc]
     "parquet": parquet,
+    IMPORTED: own_dataset,
 }
-"""Name -> what finds its files below a root; `digits` and `segmentation_digits` have none."""
+"""Name -> what finds its files below a root, or imports what that names; the data sets of digits have none."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def load(name: str, root: str | Path, reading: Reading = Reading()) -> Source:
     size = reading.image_size or published.image_size
     decoder = Decoder(size, published.resize_over_crop, reading.intensity_range)
     folder = reading.cache or default_cache()
-    key = f"{name}-{_short_digest(str(root))}" + (f"-{size}px" if size else "")
+    key = f"{name}-{_short_digest(name, str(root))}" + (f"-{size}px" if size else "")
     if reading.intensity_range:
         key += "-{:g}-{:g}".format(*reading.intensity_range)
     if reading.convert:
@@ -174,8 +177,8 @@ def default_cache() -> str:
     return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dabo_ray")
 
 
-def _short_digest(root: str) -> str:
-    place = root if "://" in root else str(Path(root).absolute())
+def _short_digest(name: str, root: str) -> str:
+    place = root if "://" in root or name == IMPORTED else str(Path(root).absolute())
     return hashlib.blake2b(place.encode(), digest_size=4).hexdigest()
 
 

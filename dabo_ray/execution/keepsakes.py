@@ -34,7 +34,7 @@ def keep_pictures_and_network(training: Training, study: StudyConfig, trial: Tri
     # That of a frozen trial, or of a file, is kept where it comes from.
     if isinstance(augmenter, Augmenter) and trial.method in (*LEARNING, RANDOM):
         if not folder.augmenter.exists():
-            origin = {"study": study.study, "trial": trial.name, "data": study.data.name, "seed": trial.seed}
+            origin = {"study": study.study, "trial": trial.name, "data": study.data.label, "seed": trial.seed}
             export.save(augmenter, folder.augmenter, description={**origin, "settings": dict(trial.settings)})
         if not folder.samples.exists():
             draw_samples(augmenter, training, folder.samples)

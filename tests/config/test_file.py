@@ -104,7 +104,7 @@ def test_names_that_look_like_other_values_read_back(tmp_path: Path, name: str):
     [
         ("study: s\n", "data", ["missing", "data: {name: digits}"]),
         ("study: s\ndata:\n", "data", ["got nothing", "section", "name"]),
-        ("study: s\ndata: digits\n", "data", ["'digits' (text)", "section", "name, root"]),
+        ("study: s\ndata: digits\n", "data", ["'digits' (text)", "section", "name, import, root"]),
         ("study: s\ndata: {root: x}\n", "data.name", ["missing", "'digits'", "'fashion_mnist'"]),
         ("data: {name: digits}\n", "study", ["missing", "letters"]),
         ("study: 3\ndata: {name: digits}\n", "study", ["got 3", "text", "quotes"]),

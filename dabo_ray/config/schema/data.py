@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from dabo_ray.config.schema.section import Fraction, Section
+from dabo_ray.config.schema.section import Fraction, Section, checked_name
 
 _WITH_TEST = ("mnist", "fashion_mnist", "cifar10", "cifar100", "tiny_imagenet", "imagenet")
-_OF_FILES = ("tiny_imagenet", "imagenet", "bach", "image_folder", "csv", "parquet", "segmentation_folder")
+_GROUPED = ("tiny_imagenet", "imagenet", "bach", "image_folder", "csv", "parquet", "segmentation_folder")
+_OF_FILES = (*_GROUPED, "imported")
 
 SEGMENTATION_DATA = ("segmentation_digits", "segmentation_folder")
 """Data sets with a class for each pixel."""
@@ -67,6 +68,9 @@ class ShiftConfig(Section):
 class DataConfig(Section):
     """Which labelled images, and how they are split."""
 
+    # With import there need be no name.
+    model_config = ConfigDict(json_schema_extra={"required": []})
+
     name: Literal[
         "digits",
         "mnist",
@@ -81,11 +85,18 @@ class DataConfig(Section):
         "parquet",
         "segmentation_digits",
         "segmentation_folder",
+        "imported",
     ]
     """Data set. `digits` comes with scikit-learn and needs no files; `image_folder` is any tree of CLASS/image files,
     `csv` a CSV of `file,label` (and `split`), `parquet` any Parquet of encoded images with labels. For `task:
     segmentation`, `segmentation_digits` are scenes of these digits, and `segmentation_folder` is any tree of
-    images/NAME and masks/NAME files."""
+    images/NAME and masks/NAME files. `imported` is what `import` names."""
+
+    imported: Annotated[str, Field(alias="import")] = ""
+    """A data set of your own in place of `name`: `package.module:name` of a map-style data set, or of a function
+    without arguments that makes one. Items are (image, label): an image of PIL or a uint8 tensor of (C, H, W), and a
+    whole number. With an attribute `targets`, of all labels, images need not be read at every start; `classes` has
+    names."""
 
     root: str = "data"
     """Folder with the data set's published files; for `csv` the CSV, from whose folder its files are looked for; for
@@ -134,6 +145,26 @@ class DataConfig(Section):
     shift: ShiftConfig = ShiftConfig()
     """How the images of outer, select and test differ from those that are trained on."""
 
+    @field_validator("imported")
+    @classmethod
+    def _names_an_object(cls, name: str) -> str:
+        return checked_name(name)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_named(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("import") and "name" not in values:
+            return {**values, "name": "imported"}
+        return values
+
+    @model_validator(mode="after")
+    def _is_one_data_set(self) -> Self:
+        if self.imported and self.name != "imported":
+            raise ValueError(f"import and the name {self.name} are two data sets; remove one of them")
+        if self.name == "imported" and not self.imported:
+            raise ValueError("the name imported needs import, as in data: {import: package.module:name}")
+        return self
+
     @model_validator(mode="after")
     def _leaves_images_to_train_on(self) -> Self:
         if self.outer_fraction + self.select_fraction >= 1:
@@ -159,6 +190,11 @@ class DataConfig(Section):
             )
         return self
 
+    @property
+    def label(self) -> str:
+        """Of the data set, for people."""
+        return self.imported or self.name
+
     @model_validator(mode="after")
     def _fits_the_data_set(self) -> Self:
         if self.test_fraction is not None and (self.name in _WITH_TEST or self.fold):
@@ -174,8 +210,8 @@ class DataConfig(Section):
             raise ValueError(f"streaming is for {', '.join(streamed)}; {self.name} lies in memory: remove it")
         if self.ignore_index != 255 and self.name != "segmentation_folder":
             raise ValueError(f"ignore_index is for segmentation_folder; remove it for {self.name}")
-        if self.groups and self.name not in _OF_FILES:
-            raise ValueError(f"groups is for {', '.join(_OF_FILES)}; remove it for {self.name}")
+        if self.groups and self.name not in _GROUPED:
+            raise ValueError(f"groups is for {', '.join(_GROUPED)}; remove it for {self.name}")
         if self.fold and self.name != "bach":
             raise ValueError(f"fold is for bach; remove it for {self.name}")
         return self

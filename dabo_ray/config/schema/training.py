@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from dabo_ray.config.schema.baselines import BaselineEntry, are_hand_made, arm_of, mixes_images, tuned
-from dabo_ray.config.schema.section import TIMM_NAME, Count, Fraction, NotNegative, PartOrAll, Positive, Section
-from dabo_ray.importing import NAME
+from dabo_ray.config.schema.section import (
+    TIMM_NAME,
+    Count,
+    Fraction,
+    NotNegative,
+    PartOrAll,
+    Positive,
+    Section,
+    checked_name,
+)
 
 
 class ClassifierConfig(Section):
@@ -99,9 +106,7 @@ class ClassifierConfig(Section):
     @field_validator("imported")
     @classmethod
     def _names_an_object(cls, name: str) -> str:
-        if not re.match(NAME, name):
-            raise ValueError(f"got {name!r}; give package.module:name, as in mycode.networks:make")
-        return name
+        return checked_name(name)
 
     @field_validator("milestones")
     @classmethod
