@@ -133,5 +133,11 @@ class Observer(Protocol):
         of the warm-up on, `outer_loss` and `hypergradient_norm`.
         """
 
+    def waiting(self, words: str) -> None:
+        """What trials wait for, in words, told again and again as long as they do; empty once they do not."""
+
+    def cluster_changed(self, words: str) -> None:
+        """A node was lost or has joined, in words."""
+
     def trial_ended(self, result: TrialResult) -> None:
         """A trial ended, in whichever way, or is left to the next driver: RUNNING, with a fault of the machine."""

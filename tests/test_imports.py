@@ -33,7 +33,19 @@ IMPORTS: dict[str, set[str]] = {
     "tracking": {"analysis", "augment", "config", "faults", "storage", "trials"},
     "planning": {"analysis", "config", "seeds", "storage", "trials"},
     "execution": {
-        *("assembly", "augment", "bilevel", "config", "data", "faults", "planning", "reporting", "seeds", "storage"),
+        *(
+            "analysis",
+            "assembly",
+            "augment",
+            "bilevel",
+            "config",
+            "data",
+            "faults",
+            "planning",
+            "reporting",
+            "seeds",
+            "storage",
+        ),
         *("trials", "workers"),
     },
     "commands": {

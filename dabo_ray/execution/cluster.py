@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -96,9 +97,33 @@ def connected(*, verbose: bool, dashboard: bool) -> Iterator[Mapping[str, float]
     if not verbose:
         # Warnings of Ray's own processes come to standard output whatever is asked of `init`.
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
-    start = partial(ray.init, **options) if _address() is not None else partial(_start_own, dashboard, options)
-    with _started(start):
+    if _address() is None:
+        with _started(partial(_start_own, dashboard, options)):
+            yield ray.cluster_resources()
+        return
+    with _joined(partial(ray.init, **options)):
         yield ray.cluster_resources()
+
+
+@contextmanager
+def _joined(join: Callable[[], object]) -> Iterator[None]:
+    """Joins a cluster, and leaves nothing in it: neither workers nor placement groups, whatever ends the study."""
+    import ray
+
+    from dabo_ray.execution import placement_groups
+
+    job = ""
+    try:
+        with _started(join):
+            job = placement_groups.this_job()
+            for line in placement_groups.remove_those_of_nobody():
+                print(line, file=sys.stderr)
+            yield
+    finally:
+        if job:
+            # A controller of Ray Train may make another group while the job ends, and then nobody removes it.
+            with signals.deferred(), suppress(ConnectionError, ray.exceptions.RayError), _started(join):
+                placement_groups.remove_those_of(job)
 
 
 def _start_own(dashboard: bool, options: Mapping[str, Any]) -> None:

@@ -33,14 +33,14 @@ class Execution(Protocol):
         """Takes in that Tune has given a trial up."""
 
 
-class _NotPickled:
+class NotPickled:
     """Tune pickles what it is given for `Tuner.restore`, which is not used: the plan has its own memory."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return object, ()
 
 
-class Errors(_NotPickled, tune.Callback):  # type: ignore[misc]
+class Errors(NotPickled, tune.Callback):  # type: ignore[misc]
     """Brings an error in a hook out of Tune's run as it is, before Tune's next step.
 
     Tune itself takes some of them for a failure of the trial, tells of that, and raises the text of a traceback.
@@ -63,7 +63,7 @@ class Errors(_NotPickled, tune.Callback):  # type: ignore[misc]
             raise self._first
 
 
-class PlanSearcher(_NotPickled, Searcher):  # type: ignore[misc]
+class PlanSearcher(NotPickled, Searcher):  # type: ignore[misc]
     """Tune's question for the next trial, answered by the plan."""
 
     def __init__(self, execution: Execution, errors: Errors) -> None:
@@ -87,13 +87,13 @@ class PlanSearcher(_NotPickled, Searcher):  # type: ignore[misc]
             self.execution.trial_ended(trial_id, Outcome(result["outcome"]), result["reason"])
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save; see `_NotPickled`."""
+        """Nothing to save; see `NotPickled`."""
 
     def restore(self, checkpoint_path: str) -> None:
         """See `save`."""
 
 
-class PlanScheduler(_NotPickled, FIFOScheduler):  # type: ignore[misc]
+class PlanScheduler(NotPickled, FIFOScheduler):  # type: ignore[misc]
     """Tune's question whether a trial goes on, answered by the plan."""
 
     def __init__(self, execution: Execution, errors: Errors) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 from ray import tune
 
+from dabo_ray.execution.plan_hooks import NotPickled
+
 NEEDED = ("gcs_server", "raylet")
 """Without these nothing can be scheduled."""
 
@@ -18,17 +20,13 @@ class RayGone(BaseException):
     """A process of Ray's own has ended; says which."""
 
 
-class RayWatch(tune.Callback):  # type: ignore[misc]
+class RayWatch(NotPickled, tune.Callback):  # type: ignore[misc]
     """Ends Tune's run when one of Ray's own processes has ended. Those of a cluster are others' to watch."""
 
     def __init__(self) -> None:
         named = {child: child.name() for child in psutil.Process().children()}
         self._processes = {child: name for child, name in named.items() if name in NEEDED}
         self._looked_at = time.monotonic()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Tune pickles what it is given for `Tuner.restore`, which is not used.
-        return object, ()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Looks, every half second.

@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 from dabo_ray.config.file import with_absolute_paths
 from dabo_ray.config.schema import ResourcesConfig, StudyConfig
 from dabo_ray.execution.checkpoint import remove_checkpoints
+from dabo_ray.execution.cluster_watch import ClusterWatch
 from dabo_ray.execution.plan_hooks import Errors, PlanScheduler, PlanSearcher
 from dabo_ray.execution.ray_watch import RayGone, RayWatch
 from dabo_ray.execution.signals import handler_kept
@@ -209,7 +210,7 @@ def run(study: StudyConfig, execution: StudyExecution, concurrent: int) -> None:
             name=scratch.name,
             storage_path=str(execution.folder),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
-            callbacks=[errors, RayWatch()],
+            callbacks=[errors, RayWatch(), ClusterWatch(execution.observers)],
             verbose=0,
         ),
     )

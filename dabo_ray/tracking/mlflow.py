@@ -89,6 +89,12 @@ class Tracker:
         """Open the trial's run, or find it again."""
         self._put(f"the start of {trial.name}", partial(self._runs.start_trial, trial, now_ms()))
 
+    def waiting(self, words: str) -> None:
+        """Nothing to record."""
+
+    def cluster_changed(self, words: str) -> None:
+        """Nothing to record."""
+
     def epoch_ended(self, trial: Trial, metrics: Mapping[str, float]) -> None:
         """Log the metrics of an epoch at step `epoch`, unless that epoch is there already.
 

@@ -60,6 +60,7 @@ class Progress:
         self._running: dict[str, _Running] = {}
         self._begun: set[Phase] = set()
         self._best: TrialResult | None = None
+        self._waiting = ""
         self._start = self._last_line = clock()
         self._epoch_times: list[float] = []
         self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
@@ -97,6 +98,16 @@ class Progress:
             running.score = metrics.get(trial.select_metric, running.score)
             self._epoch_times.append(self._clock())
 
+    def waiting(self, words: str) -> None:
+        """Show it from now on, in the display and in the heartbeats."""
+        with self._lock:
+            self._waiting = words
+
+    def cluster_changed(self, words: str) -> None:
+        """Say so in a line."""
+        with self._lock:
+            self._line(words, only_plain=False)
+
     def trial_ended(self, result: TrialResult) -> None:
         """Count the trial as ended and, unless the display is live and nothing is wrong, say so in a line."""
         with self._lock:
@@ -111,7 +122,8 @@ class Progress:
         with self._lock:
             if self._clock() - self._last_line >= SECONDS_BETWEEN_LINES:
                 running = ", ".join(entry.describe() for entry in self._running.values()) or "no trial is running"
-                self._line(f"{self._counter()} {self._times()}; {running}", only_plain=True)
+                waiting = f"; {self._waiting}" if self._waiting else ""
+                self._line(f"{self._counter()} {self._times()}; {running}{waiting}", only_plain=True)
 
     def render(self) -> RenderableType:
         """The live display as it stands."""
@@ -131,6 +143,8 @@ class Progress:
             ]
             if self._best is not None:
                 lines.append(Text(f"best so far: {_describe_best(self._best)}", style="bold"))
+            if self._waiting:
+                lines.append(Text(self._waiting, style="yellow"))
             lines.append(Text(self._times(), style="dim"))
             return Group(*lines)
 

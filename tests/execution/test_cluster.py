@@ -11,13 +11,16 @@ import ray
 from ray._private import services
 
 from dabo_ray.commands.process import ExitCode
+from dabo_ray.execution import placement_groups
 from dabo_ray.execution.cluster import check_cluster, connected
 from dabo_ray.study import main
 
 STUDIES = Path(__file__).parents[2] / "studies"
 
 
-@pytest.mark.parametrize(("address", "started"), [(None, ("local",)), ("local", ("local",)), ("auto", ())])
+@pytest.mark.parametrize(
+    ("address", "started"), [(None, [("local",)]), ("local", [("local",)]), ("auto", [(), ()])], ids=str
+)
 def test_it_starts_its_own_ray_unless_it_is_told_which_to_join(address, started, monkeypatch: pytest.MonkeyPatch):
     """Ray joins any cluster that it finds on the machine if it is told nothing: another study's, which ends with it."""
     calls: list[tuple[Any, ...]] = []
@@ -27,9 +30,15 @@ def test_it_starts_its_own_ray_unless_it_is_told_which_to_join(address, started,
     monkeypatch.setattr(ray, "init", lambda *args, **options: calls.append(args))
     monkeypatch.setattr(ray, "cluster_resources", dict)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
+    left = []
+    monkeypatch.setattr(placement_groups, "this_job", lambda: "01000000")
+    monkeypatch.setattr(placement_groups, "remove_those_of_nobody", lambda: [])
+    monkeypatch.setattr(placement_groups, "remove_those_of", lambda job: left.append((job, len(calls))))
     with connected(verbose=True, dashboard=False):
         pass
-    assert calls == [started]
+    assert calls == started
+    # One that was joined is joined once more when the study has left it, to leave nothing behind.
+    assert left == ([("01000000", 2)] if address == "auto" else [])
 
 
 def free_port() -> int:

@@ -43,6 +43,12 @@ class Witness:
         self.ended: dict[str, TrialResult] = {}
         self.times: list[tuple[str, str, float]] = []
 
+    def waiting(self, words: str) -> None:
+        pass
+
+    def cluster_changed(self, words: str) -> None:
+        pass
+
     def trial_started(self, trial: Trial) -> None:
         self.times.append(("start", trial.name, time.monotonic()))
         self.started.append(trial.name)
