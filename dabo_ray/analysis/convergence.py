@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dabo_ray.analysis.trial_metrics import metric
 from dabo_ray.trials import LEARNED, Outcome, Phase, TrialResult
 
 UPDATES = "augmenter_updates"
@@ -66,13 +66,11 @@ def learned_seeds(results: Sequence[TrialResult]) -> list[LearnedSeed]:
     arms: defaultdict[str, list[TrialResult]] = defaultdict(list)
     for result in results:
         trial, is_complete = result.trial, result.outcome is Outcome.COMPLETE
-        is_known = _began(result) or result.metrics.get(UPDATES) == 0
+        is_known = _last_loss(result) is not None or result.metrics.get(UPDATES) == 0
         if trial.phase is Phase.FINAL and trial.method == LEARNED and is_complete and is_known:
             arms[trial.arm].append(result)
     return [
-        _beside(member, [other for other in members if other is not member and _began(other)])
-        if _began(member)
-        else _not_begun(member)
+        _beside(member, [other for other in members if other is not member and _last_loss(other) is not None])
         for _, members in sorted(arms.items())
         for member in sorted(members, key=lambda each: (each.trial.seed_index, each.trial.seed))
     ]
@@ -95,50 +93,40 @@ def spreads_text(spreads: Mapping[str, float]) -> str:
     return ", ".join(_in_words(name, value) for name, value in spreads.items())
 
 
-def _began(result: TrialResult) -> bool:
-    return math.isfinite(result.metrics.get("outer_loss", math.nan))
-
-
-def _not_begun(result: TrialResult) -> LearnedSeed:
-    trial = result.trial
-    warning = (
-        f"The trial {trial.name} did not begin to learn: its training loss never fell to the part of its first value "
-        "that bilevel.warmup_loss says, so images were left as they are; train longer, or raise it."
-    )
-    spreads = learned_spreads(result.metrics)
-    return LearnedSeed(
-        trial=trial.name,
-        arm=trial.arm,
-        seed=trial.seed,
-        outer_loss=None,
-        others=None,
-        spreads=spreads,
-        learning="did not begin",
-        warning=warning,
-    )
+def _last_loss(result: TrialResult) -> float | None:
+    """The outer loss of the last epoch; None where no learning began."""
+    return metric(result, "outer_loss")
 
 
 def _beside(result: TrialResult, others: Sequence[TrialResult]) -> LearnedSeed:
-    loss, rest = result.metrics["outer_loss"], result.metrics.get(REST, 0.0)
-    spreads = learned_spreads(result.metrics)
-    has_others = len(others) + 1 >= FEWEST_SEEDS
-    median = statistics.median(other.metrics["outer_loss"] for other in others) if has_others else None
-    learning, warning = "as the others" if has_others else "", ""
-    if median is not None and loss >= FAR * median:
+    """A seed beside the arm's others that have an outer loss."""
+    loss, name = _last_loss(result), result.trial.name
+    rest, spreads = result.metrics.get(REST, 0.0), learned_spreads(result.metrics)
+    median = None
+    if loss is not None and len(others) + 1 >= FEWEST_SEEDS:
+        median = statistics.median(other.metrics["outer_loss"] for other in others)
+    learning, warning = "" if median is None else "as the others", ""
+    if loss is None:
+        learning = "did not begin"
+        warning = (
+            f"The trial {name} did not begin to learn: its training loss never fell to the part of its first value "
+            "that bilevel.warmup_loss says, so images were left as they are; train longer, or raise it."
+        )
+    elif median is not None and loss >= FAR * median:
         learning = "did not converge"
         learned = _differences(spreads, [learned_spreads(other.metrics) for other in others])
         warning = (
-            f"The trial {result.trial.name} did not converge: outer loss {loss:.2f} against a median of "
-            f"{median:.2f} of the other seeds{learned}."
+            f"The trial {name} did not converge: outer loss {loss:.2f} against a median of {median:.2f} of the other "
+            f"seeds{learned}."
         )
     elif rest > LATE:
         learning = "began late"
         warning = (
-            f"The trial {result.trial.name} began to learn after {rest:.0f} % of its updates, when its classifier "
-            "fitted the training images: a training this short may lose by augmentation; train longer."
+            f"The trial {name} began to learn after {rest:.0f} % of its updates, when its classifier fitted the "
+            "training images: a training this short may lose by augmentation; train longer."
         )
     return LearnedSeed(
-        trial=result.trial.name,
+        trial=name,
         arm=result.trial.arm,
         seed=result.trial.seed,
         outer_loss=loss,

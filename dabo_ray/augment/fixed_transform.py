@@ -9,6 +9,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from dabo_ray.augment.fixed import FixedAugmentation
+from dabo_ray.augment.functional import to_levels
 
 
 class FixedTransform(v2.Transform):  # type: ignore[misc]
@@ -48,7 +49,7 @@ class FixedTransform(v2.Transform):  # type: ignore[misc]
         batch = images.reshape(-1, *images.shape[-3:])
         drawn = self.augmentation.draw(len(batch), torch.default_generator)
         if batch.dtype == torch.uint8:
-            changed = self.augmentation.apply_uint8(batch, drawn).mul(255).round().to(torch.uint8)
+            changed = to_levels(self.augmentation.apply_uint8(batch, drawn)).to(torch.uint8)
         else:
             changed = self.augmentation.apply(batch, drawn)
         changed = changed.reshape(images.shape)

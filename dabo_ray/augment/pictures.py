@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torchvision import tv_tensors
 
+from dabo_ray.augment.functional import to_levels, to_unit
 from dabo_ray.augment.moving import BLENDED_MODES, NEAREST_MODES
 
 _WIDE = (torch.float64, torch.int32, torch.int64, torch.uint32, torch.uint64)
@@ -98,7 +99,7 @@ def as_batch(image: Any, *, is_geometric: bool) -> tuple[Tensor, GiveBack]:
     """
     if isinstance(image, PIL.Image.Image):
         levels = torch.from_numpy(np.array(image)).view(1, image.height, image.width, -1).permute(0, 3, 1, 2)
-        return levels / 255, lambda batch: _picture(_like(batch, levels, is_geometric=False))
+        return to_unit(levels), lambda batch: _picture(_like(batch, levels, is_geometric=False))
     plain = image.as_subclass(Tensor)
     _check_tensor(plain, is_geometric=is_geometric)
     numbers = _numbers(plain.reshape(-1, *plain.shape[-3:]), is_geometric=is_geometric)
@@ -136,13 +137,13 @@ def _check_tensor(image: Tensor, *, is_geometric: bool) -> None:
 
 def _numbers(batch: Tensor, *, is_geometric: bool) -> Tensor:
     numbers = batch.to(torch.float64 if batch.dtype in _WIDE else torch.float32)
-    return numbers if is_geometric or batch.is_floating_point() else numbers / 255
+    return numbers if is_geometric or batch.is_floating_point() else to_unit(batch)
 
 
 def _like(batch: Tensor, image: Tensor, *, is_geometric: bool) -> Tensor:
     if image.is_floating_point():
         return batch.to(image.dtype)
-    whole = (batch if is_geometric else batch * 255).round_()
+    whole = batch.round_() if is_geometric else to_levels(batch)
     # By way of int16 a CPU is twice as fast.
     return whole.short().byte() if image.dtype == torch.uint8 else whole.to(image.dtype)
 

@@ -67,18 +67,13 @@ class Learner(ABC):
         self.window: deque[InnerStep] = deque(maxlen=max(0, truncation - 1))
         """Classifier updates that the next update of the augmenter is computed from beside the one before it."""
         self.updates = 0
-        self.missed = 0
-        """Updates that would have been due while the augmenter rested."""
         self.rested = 0
         """Classifier updates in which it rested."""
         self.theta = self._theta_now()
 
     def is_due_after(self, update: int) -> bool:
         """Whether the augmenter is updated right after this classifier update, counted from 0."""
-        return self.readiness is None and self._is_slot(update)
-
-    def _is_slot(self, update: int) -> bool:
-        return update >= self.warmup and (update + 1) % self.inner_steps == 0
+        return self.readiness is None and update >= self.warmup and (update + 1) % self.inner_steps == 0
 
     def is_kept_after(self, update: int) -> bool:
         """Whether a later update of the augmenter is computed from this classifier update too."""
@@ -88,19 +83,20 @@ class Learner(ABC):
         due = earliest + (-(earliest + 1)) % self.inner_steps
         return due - update < self.truncation
 
-    def see(self, update: int, loss: Tensor) -> None:
+    def see(self, loss: Tensor) -> None:
         """The training loss of an update, over what it could be at least: wakes the augmenter when it is time."""
         if self.readiness is None:
             return
         self.rested += 1
-        self.missed += self._is_slot(update)
         if self.readiness.is_reached(loss):
-            self._wake()
+            self.readiness = None
+            self.augmenter.wake()
+            self.theta = self._theta_now()
 
-    def _wake(self) -> None:
-        self.readiness = None
-        self.augmenter.wake()
-        self.theta = self._theta_now()
+    @property
+    def _missed(self) -> int:
+        """Updates that would have been due while the augmenter rested."""
+        return max(0, self.rested // self.inner_steps - self.warmup // self.inner_steps)
 
     def keep(self, step: InnerStep | None) -> None:
         """Takes the classifier update in hand into the window; None: no later update of the augmenter needs it."""
@@ -140,7 +136,7 @@ class Learner(ABC):
         self._signal_to_noise.add(grads)
         if self._lr_factor is not None:
             for group, first in zip(self.optimizer.param_groups, self._first_lrs, strict=True):
-                group["lr"] = first * self._lr_factor(self.missed + self.updates)
+                group["lr"] = first * self._lr_factor(self._missed + self.updates)
         self.optimizer.step()
         with torch.no_grad():
             for weight, kept in zip(weights, guard.kept(weights, self.theta), strict=True):
@@ -167,7 +163,6 @@ class Learner(ABC):
             "augmenter": self.augmenter.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "updates": self.updates,
-            "missed": self.missed,
             "rested": self.rested,
             "readiness": None if self.readiness is None else self.readiness.state_dict(),
             "window": [
@@ -180,7 +175,7 @@ class Learner(ABC):
         """Goes on from `state_dict`, with an empty window that the caller fills again."""
         self.augmenter.load_state_dict(state["augmenter"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.updates, self.missed, self.rested = (state[name] for name in ("updates", "missed", "rested"))
+        self.updates, self.rested = state["updates"], state["rested"]
         if self.readiness is not None and state["readiness"] is not None:
             self.readiness.load_state_dict(state["readiness"], self.theta[0].device)
         else:

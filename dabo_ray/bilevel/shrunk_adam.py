@@ -105,17 +105,23 @@ class ShrunkAdam(torch.optim.Optimizer):
             ratios = torch._foreach_div(torch._foreach_mul(scaled, scaled), chance)
             if group["pooled"]:
                 ratios = (torch.cat([ratio.flatten() for ratio in ratios]).mean(),) * len(ratios)
-            drifts = torch._foreach_div(
-                torch._foreach_mul(latest, group["prior"]), torch._foreach_add(size, group["eps"])
-            )
             kept = torch._foreach_reciprocal(torch._foreach_clamp_min(ratios, 1))
             torch._foreach_neg_(kept)
             torch._foreach_add_(kept, 1)
-            away = torch._foreach_sub(weights, [self.state[weight]["first"] for weight in weights])
-            torch._foreach_clamp_min_(away, -FURTHEST)
-            torch._foreach_clamp_max_(away, FURTHEST)
-            steps = torch._foreach_add(torch._foreach_mul(kept, scaled), torch._foreach_mul(drifts, away))
+            steps = torch._foreach_mul(kept, scaled)
+            if group["prior"]:
+                torch._foreach_add_(steps, self._drifts(weights, group, size, latest))
             torch._foreach_sub_(weights, torch._foreach_mul(steps, group["lr"]))
+
+    def _drifts(
+        self, weights: list[Tensor], group: dict[str, Any], size: list[Tensor], latest: list[Tensor]
+    ) -> list[Tensor]:
+        """What the prior pulls each weight back by, over the learning rate."""
+        pulls = torch._foreach_div(torch._foreach_mul(latest, group["prior"]), torch._foreach_add(size, group["eps"]))
+        away = torch._foreach_sub(weights, [self.state[weight]["first"] for weight in weights])
+        torch._foreach_clamp_min_(away, -FURTHEST)
+        torch._foreach_clamp_max_(away, FURTHEST)
+        return list(torch._foreach_mul(pulls, away))
 
     def _moments(self, weights: list[Tensor], group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Bias-corrected: the mean gradient; root mean squares of all gradients and of the latest."""
@@ -129,9 +135,9 @@ class ShrunkAdam(torch.optim.Optimizer):
         for weight in weights:
             state = self.state[weight]
             if not state:
-                state |= {"step": 0, "first": weight.detach().clone()} | {
-                    name: torch.zeros_like(weight) for name in decays
-                }
+                state |= {"step": 0} | {name: torch.zeros_like(weight) for name in decays}
+                if group["prior"]:
+                    state["first"] = weight.detach().clone()
             state["step"] += 1
         count = self.state[weights[0]]["step"]
         corrected = []

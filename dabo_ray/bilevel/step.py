@@ -120,7 +120,7 @@ class Updates:
         arguments = Arguments(weights, velocity, step, list(learner.window) if is_due else [], outer, is_due=is_due)
         computed = self._compute(arguments)
         if learner.readiness is not None:
-            learner.see(number, computed.found["train_loss"] - self._least_loss(step))
+            learner.see(computed.found["train_loss"] - self._least_loss(step))
         if is_kept and step.sgd.derives_by_gradient:
             step = replace(step, grads=copied(computed.grads))
         learner.keep(step if is_kept else None)

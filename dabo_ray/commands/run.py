@@ -99,15 +99,14 @@ class Driver:
                 remove_checkpoints(StudyFolder(self.folder).trial(result.trial.name))
         code = ExitCode.DONE
         try:
-            if not self.plan.is_done:
-                self._train()
+            with self._noting_faults():
+                if not self.plan.is_done:
+                    self._train()
         except KeyboardInterrupt:
             code = ExitCode.INTERRUPTED
-        except Exception as error:
-            if not (fault := machine_fault(error)):
-                self.tracker.close()
-                raise
-            self.faults.append(fault)
+        except Exception:
+            self.tracker.close()
+            raise
         with self._noting_faults():
             self.plan.add_wall_seconds(time.monotonic() - start)
         with self._noting_faults(), Activity("writing the report"):
@@ -179,8 +178,9 @@ class Driver:
 
     def _print_outcome(self, code: ExitCode, command: Sequence[str]) -> None:
         """What the terminal shows at the end."""
-        again = shlex.join([*map(redact, command), "--resume"])
-        if any(redact(word) != word for word in command):
+        shown = [*map(redact, command)]
+        again = shlex.join([*shown, "--resume"])
+        if shown != [*command]:
             again += "\n(with the user names and passwords of its addresses, which are not shown)"
         say = partial(self.console.print, soft_wrap=True, markup=False)
         self.console.print()

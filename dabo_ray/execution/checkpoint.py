@@ -45,7 +45,7 @@ def save_checkpoint(folder: TrialFolder, state: Mapping[str, Any], records: Sequ
         temporary.write_bytes(buffer.getbuffer())
         if folder.checkpoint.exists():
             os.replace(folder.checkpoint, folder.previous_checkpoint)
-    write_atomically(folder.records, json.dumps(content["records"]))
+    write_atomically(folder.records, _as_json(records))
 
 
 def mend_after_a_kill(folder: TrialFolder, records: Sequence[Mapping[str, float]]) -> None:
@@ -56,9 +56,13 @@ def mend_after_a_kill(folder: TrialFolder, records: Sequence[Mapping[str, float]
         records: of its checkpoint; none if there is no checkpoint.
     """
     remove_all_leftovers(folder.path)
-    content = json.dumps([dict(record) for record in records])
+    content = _as_json(records)
     if records and not (folder.records.exists() and folder.records.read_text() == content):
         write_atomically(folder.records, content)
+
+
+def _as_json(records: Sequence[Mapping[str, float]]) -> str:
+    return json.dumps([dict(record) for record in records])
 
 
 def load_checkpoint(folder: TrialFolder) -> tuple[dict[str, Any], list[dict[str, float]]] | None:

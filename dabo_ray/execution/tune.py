@@ -136,11 +136,12 @@ class StudyExecution:
         """Leaves a trial to the next driver, since Tune has tried it again and again; an error of its own fails it."""
         words = self._losses.pop(trial_id, "")
         error = error_in_a_task(words)
-        if error and not machine_fault(RuntimeError(error)):
+        fault = machine_fault(RuntimeError(error))
+        if error and not fault:
             self.trial_ended(trial_id, Outcome.FAIL, error)
             return
-        fault = f"{process_fault(words)} (its process was lost {RETRIES + 1} times)"
-        self._leave(self._trials.pop(trial_id).name, machine_fault(RuntimeError(error)) or fault)
+        lost = f"{process_fault(words)} (its process was lost {RETRIES + 1} times)"
+        self._leave(self._trials.pop(trial_id).name, fault or lost)
 
     def _leave(self, name: str, fault: str) -> None:
         self._tell_end(self.plan.leave(name, self._records[name], fault))

@@ -120,7 +120,7 @@ class Plan:
         """Ends a running trial for good. One that is complete but has no score has failed."""
         stored = self._states.running[name]
         trial = stored.result.trial
-        finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
+        finite = _finite(metrics)
         objective = trial.test_metric if trial.phase is Phase.FINAL else trial.select_metric
         if outcome is Outcome.COMPLETE and objective not in finite:
             outcome, reason = Outcome.FAIL, f"it ended without a {objective}"
@@ -160,7 +160,7 @@ class Plan:
             reason: the fault, and what to do about it.
         """
         stored = self._states.running[name]
-        finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
+        finite = _finite(metrics)
         self._store.leave(stored, replace(stored.result, metrics=finite, reason=reason))
         self.budget.note(stored.result.trial, finite)
         del self._states.running[name]
@@ -225,6 +225,10 @@ class Plan:
     def add_wall_seconds(self, seconds: float) -> None:
         """Adds this driver's time."""
         self._store.keep_fact("wall_seconds", self.wall_seconds + seconds)
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {key: value for key, value in metrics.items() if math.isfinite(value)}
 
 
 def read_results(folder: Path) -> list[TrialResult]:
