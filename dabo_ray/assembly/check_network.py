@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor, nn
 
@@ -109,7 +111,7 @@ def _random_parts(network: nn.Module) -> list[str]:
     return [
         f"{name.removeprefix('1.')} ({type(part).__name__})"
         for name, part in network.named_modules()
-        if "drop" in type(part).__name__.lower() and not isinstance(part, nn.Dropout)
+        if re.search("drop|stochastic", type(part).__name__.lower()) and not isinstance(part, nn.Dropout)
     ]
 
 

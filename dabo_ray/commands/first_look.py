@@ -103,4 +103,5 @@ def _time(config: StudyConfig, seconds: float) -> str:
     gpus = torch.cuda.device_count() if config.resources.gpus_per_worker else 0
     at_once = gpus or len(os.sched_getaffinity(0))
     at_once_words = "one training at a time" if at_once == 1 else f"{at_once} trainings at once"
-    return f"about {duration(seconds / at_once)} of training, {at_once_words}; fewer epochs or seeds take less"
+    # Starting and scoring, which is not measured, is most of a short training.
+    return f"about {duration(seconds / at_once)} of training, {at_once_words}; starting and scoring come on top"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parameters_to_vector
+from torchvision.ops import StochasticDepth
 
 from dabo_ray.assembly import check_files, make_study_pools, make_training
 from dabo_ray.assembly.classifier import make_classifier
@@ -80,6 +81,8 @@ MIDDLES: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "dropout": lambda: nn.Dropout(0.5),
     "alpha": lambda: nn.AlphaDropout(0.5),
+    "depth": lambda: StochasticDepth(0.5, "row"),
+    "hard": nn.Hardsigmoid,
     "norm": lambda: nn.BatchNorm1d(16),
     "attention": Attention,
     "drawn": Drawn,
@@ -162,6 +165,8 @@ def test_networks_of_pixels(make_study: StudyMaker):
         (f"{{import: '{HERE}:make', args: {{extra: 1}}}}", r"gives \(4, 11\) for 4 images of 10 classes"),
         (f"{{import: '{HERE}:make', args: {{middle: narrow}}}}", "fails for 4 images of 1x8x8: mat1 and mat2"),
         (f"{{import: '{HERE}:make', args: {{middle: alpha}}}}", r"passed again.*middle \(AlphaDropout\)"),
+        (f"{{import: '{HERE}:make', args: {{middle: depth}}}}", r"passed again.*middle \(StochasticDepth\)"),
+        (f"{{import: '{HERE}:make', args: {{middle: hard}}}}", "differentiated twice .*hardsigmoid_backward is not"),
         (f"{{import: '{HERE}:make', args: {{middle: drawn}}}}", "something in it is drawn anew"),
         (f"{{import: '{HERE}:make', args: {{middle: unused}}}}", r"2 parameters that its scores do not .*idle\.weight"),
         (f"{{import: '{HERE}:make', args: {{middle: once}}}}", "cannot be differentiated twice .*once_differentiable"),
