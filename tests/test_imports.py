@@ -72,7 +72,7 @@ EXPORTED = ("augment.transform", "augment.pictures", "augment.moving")
 OWNED_BY: dict[str, set[str]] = {
     "ray": {"execution", "benchmarks.ray_loader"},
     "optuna": {"planning", "analysis.importance"},
-    "sqlalchemy": {"planning.trial_store", "tracking.mlflow_database"},
+    "sqlalchemy": {"planning.trial_store", "tracking.mlflow_database", "storage.database_driver"},
     # A model of MLflow is loaded by running a file that imports it.
     "mlflow": {
         *("tracking.mlflow_database", "tracking.mlflow_store", "tracking.mlflow_runs", "tracking.mlflow_models"),

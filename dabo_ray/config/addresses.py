@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from dabo_ray.config.schema import StudyConfig
 from dabo_ray.storage.layout import StudyFolder, mlflow_database
+
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+"""Of the environment; MLflow's own name for it."""
 
 SECRET_NAME = (
     r"[\w.\-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?-?key|access_?-?key|signature|credential)[\w.\-]*"
@@ -29,5 +33,5 @@ def database_url(study: StudyConfig, folder: StudyFolder) -> str:
 
 
 def tracking_uri(study: StudyConfig) -> str:
-    """The MLflow tracking URI of a study: its own, or SQLite beside the studies."""
-    return study.tracking.uri or mlflow_database(study.storage)
+    """The MLflow tracking URI of a study: its own, that of the environment, or SQLite beside the studies."""
+    return study.tracking.uri or os.environ.get(TRACKING_VARIABLE) or mlflow_database(study.storage)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dabo_ray.config.addresses import TRACKING_VARIABLE
 from dabo_ray.config.errors import ConfigError
 from dabo_ray.config.key_paths import to_dict
 from dabo_ray.config.schema import StudyConfig
+from dabo_ray.storage.database_driver import missing_driver
 
 MAX_PART, MAX_PATH = 255, 4000
 """Bytes that file systems take: of a name, and of a whole path."""
@@ -39,6 +42,7 @@ def check_feasible(study: StudyConfig) -> None:
         "storage": _wrong_storage(study.storage, Path(study.storage).absolute()),
         "database": _wrong_database(study.database),
         "tracking.uri": _wrong_tracking(study.tracking.uri),
+        TRACKING_VARIABLE: "" if study.tracking.uri else _wrong_tracking(os.environ.get(TRACKING_VARIABLE, "")),
         "data.root": _wrong_path(study.data.root),
         "data.cache": _wrong_path(study.data.cache),
         "data.fold": _wrong_path(study.data.fold),
@@ -95,7 +99,7 @@ def _wrong_database(url: str) -> str:
         return "is a database in memory, which ends with the process; name a file: sqlite:///FILE"
     if url and not _DATABASE.match(url):
         return f"must be the URL of a database, as sqlite:///FILE or postgresql://HOST/NAME{_given(url)}"
-    return ""
+    return missing_driver(url) if url else ""
 
 
 def _wrong_tracking(uri: str) -> str:
@@ -105,7 +109,8 @@ def _wrong_tracking(uri: str) -> str:
     if uri and not _TRACKING.match(uri):
         allowed = "http://HOST:5000, sqlite:///FILE or postgresql://HOST/NAME"
         return f"must be the address of an MLflow server or of its database, as {allowed}{_given(uri)}"
-    return ""
+    is_database = "://" in uri and not uri.startswith(("http", "databricks"))
+    return missing_driver(uri) if is_database else ""
 
 
 def _given(url: str) -> str:

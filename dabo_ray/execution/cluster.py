@@ -39,10 +39,10 @@ SECONDS_TO_END = 2.0
 
 
 def check_cluster() -> None:
-    """Whether the Ray that RAY_ADDRESS names is there; Ray itself would try for a minute, and then end the process.
+    """Whether the Ray that RAY_ADDRESS names is there and takes this process; Ray itself would try for minutes.
 
     Raises:
-        ConnectionError: it is not; says what was tried and what to change.
+        ConnectionError: it is not, or does not; says what was tried and what to change.
     """
     address = _address()
     if address is None:
@@ -54,6 +54,8 @@ def check_cluster() -> None:
             f"with RAY_ADDRESS=auto, {otherwise}"
         )
     from ray._private.services import canonicalize_bootstrap_address
+
+    from dabo_ray.execution.cluster_probe import refusal
 
     try:
         place = canonicalize_bootstrap_address(address)
@@ -72,6 +74,8 @@ def check_cluster() -> None:
             f"RAY_ADDRESS is {address}, and no Ray answers at {place} ({error}); start the cluster (`ray start`, "
             f"`ray up`), {otherwise}"
         ) from None
+    if why := refusal(place):
+        raise ConnectionError(f"RAY_ADDRESS is {address}, and {why}, {otherwise}")
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,14 +63,9 @@ def test_what_cannot_be(override: str, told: str, tmp_path: Path, capsys):
     "override",
     [
         *("study=my-mlflow.db", "storage=/mnt/my runs/ä", "storage=a#b", "data.root=../data"),
-        *(
-            "database=sqlite:///plan.db",
-            "database=postgresql+psycopg2://ada:secret@host/db",
-            "database=mysql://host/db",
-        ),
+        "database=sqlite:///plan.db",
         *("tracking.uri=http://127.0.0.1:5000", "tracking.uri=https://host/", "tracking.uri=sqlite:////tmp/mlflow.db"),
         *(
-            "tracking.uri=postgresql://ada:secret@host/db",
             "tracking.uri=databricks",
             "classifier.epochs=10000000",
             "seed=2000000000",
@@ -77,6 +74,38 @@ def test_what_cannot_be(override: str, told: str, tmp_path: Path, capsys):
 )
 def test_what_can_be(override: str, tmp_path: Path):
     assert check(tmp_path, override) == ExitCode.DONE
+
+
+@pytest.mark.parametrize("key", ["database", "tracking.uri"])
+@pytest.mark.parametrize(
+    ("scheme", "module", "package"),
+    [("postgresql+psycopg2", "psycopg2", "psycopg2-binary"), ("mysql+pymysql", "pymysql", "pymysql")],
+)
+def test_a_driver_that_is_not_installed(key, scheme, module, package, tmp_path: Path, monkeypatch, capsys):
+    override = f"{key}={scheme}://ada:s3cret@host/db"
+    monkeypatch.setitem(sys.modules, module, None)
+    assert check(tmp_path, override) == ExitCode.BAD_INPUT
+    told = capsys.readouterr().err
+    assert f"{key}: needs {module}, not installed here: pip install '{package}'" in told and "s3cret" not in told
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(paramstyle="pyformat", __version__="2.9.9"))
+    assert check(tmp_path, override) == ExitCode.DONE
+
+
+@pytest.mark.parametrize("key", ["database", "tracking.uri"])
+def test_a_driver_that_nobody_knows(key: str, tmp_path: Path, capsys):
+    assert check(tmp_path, f"{key}=postgresql+banana://host/db") == ExitCode.BAD_INPUT
+    assert f"{key}: names a driver that SQLAlchemy does not know" in capsys.readouterr().err
+
+
+def test_the_environment_names_the_mlflow_of_studies_that_name_none(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5999")
+    assert check(tmp_path, "seed=0") == ExitCode.DONE
+    assert "MLflow      http://127.0.0.1:5999" in capsys.readouterr().out
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
+    assert check(tmp_path, "seed=0") == ExitCode.BAD_INPUT
+    assert "MLFLOW_TRACKING_URI: must be the address of an MLflow server" in capsys.readouterr().err
+    assert check(tmp_path, "tracking.uri=http://127.0.0.1:5000") == ExitCode.DONE
+    assert "MLflow      http://127.0.0.1:5000" in capsys.readouterr().out
 
 
 def test_a_wrong_database_does_not_show_its_password(tmp_path: Path, capsys):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +17,7 @@ import ray
 from ray._private import services
 
 from dabo_ray.commands.process import ExitCode
-from dabo_ray.execution import placement_groups
+from dabo_ray.execution import cluster_probe, placement_groups
 from dabo_ray.execution.cluster import check_cluster, connected
 from dabo_ray.study import main
 
@@ -75,9 +81,61 @@ def test_addresses_without_a_cluster(address: str, told: str, monkeypatch: pytes
         check_cluster()
 
 
-def test_a_port_that_answers_will_do(monkeypatch: pytest.MonkeyPatch):
+def test_a_port_where_something_else_answers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster_probe, "SECONDS", 5.0)
     with socket.create_server(("", 0)) as server:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
-        check_cluster()
+        with pytest.raises(ConnectionError, match="does not answer as a Ray cluster does"):
+            check_cluster()
     monkeypatch.delenv("RAY_ADDRESS")
     check_cluster()
+
+
+@pytest.fixture
+def gcs_port(tmp_path: Path) -> Iterator[int]:
+    """The port of a cluster's gcs_server alone, which is what a token is told to."""
+    port = free_port()
+    program = Path(ray.__file__).parent / "core" / "src" / "ray" / "gcs" / "gcs_server"
+    options = [
+        f"--gcs_server_port={port}",
+        f"--log_dir={tmp_path}",
+        f"--node-ip-address={services.get_node_ip_address()}",
+    ]
+    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 32}
+    options += [f"--session-name=test-{port}", f"--config_list={base64.b64encode(b'{}').decode()}"]
+    with subprocess.Popen([program, *options], env=environment, stdout=subprocess.DEVNULL) as server:
+        try:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and server.poll() is None:
+                with suppress(OSError):
+                    socket.create_connection((services.get_node_ip_address(), port), timeout=1).close()
+                    break
+                time.sleep(0.1)
+            yield port
+        finally:
+            server.kill()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "b" * 32}, "that in RAY_AUTH_TOKEN"),
+        ({"RAY_AUTH_MODE": "token"}, "that in ~/.ray/auth_token, if there is one"),
+        ({}, "that in ~/.ray/auth_token, if there is one"),
+    ],
+)
+def test_a_cluster_that_refuses_the_token(given, told, gcs_port: int, tmp_path, monkeypatch, capsys):
+    """One error, and nothing is begun."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    for name, value in {**given, "HOME": str(folder), "RAY_ADDRESS": f"127.0.0.1:{gcs_port}"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(folder)
+    assert main([str(STUDIES / "digits.yaml")]) == ExitCode.BAD_INPUT
+    words = capsys.readouterr().err
+    assert f"refuses the token of this process, {told}; put the cluster's token" in words
+    assert "bbbb" not in words and "Traceback" not in words
+    assert not list(folder.iterdir())

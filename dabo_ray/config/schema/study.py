@@ -67,7 +67,8 @@ class TrackingConfig(Section):
     """Where MLflow keeps the runs."""
 
     uri: str = ""
-    """MLflow tracking URI; empty: SQLite in the storage folder (`sqlite:///<storage>/mlflow.db`)."""
+    """MLflow tracking URI; empty: that of `MLFLOW_TRACKING_URI` in the environment, or SQLite in the storage folder
+    (`sqlite:///<storage>/mlflow.db`)."""
 
 
 class StudyConfig(Section):
