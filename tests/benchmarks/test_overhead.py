@@ -33,7 +33,7 @@ def test_training_is_taken_off(tmp_path: Path) -> None:
 def test_a_study_that_fails_says_why(tmp_path: Path) -> None:
     study = overhead.tiny_study("local", 1)
     wrong = study.model_copy(update={"data": study.data.model_copy(update={"num_labels": 12})})
-    with pytest.raises(RuntimeError, match=r"overhead-local ended with exit code 2: .*num_labels"):
+    with pytest.raises(RuntimeError, match=r"(?s)overhead-local ended with exit code 2: .*num_labels"):
         overhead.run_study(wrong, tmp_path)
 
 
