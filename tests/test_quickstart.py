@@ -45,7 +45,8 @@ def test_says_where_the_results_are(finished):
 
 def test_a_pipe_gets_plain_lines_without_noise(finished):
     _, run = finished
-    assert run.stderr == ""
+    # What takes longer than a second is told with its time, and nothing else.
+    assert all(re.fullmatch(r"[a-z]+ing [\w ]+, \d.*s", line) for line in run.stderr.splitlines()), run.stderr
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", run.stdout), "control characters"
     assert not re.search(r"(?i)warning|\bINFO\b|raylet|alembic|deprecat|pid=|StudyTrial", run.stdout)
 
